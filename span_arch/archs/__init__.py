@@ -1,0 +1,1 @@
+"""One module per architecture; each ends in its record. `registry` lists them."""

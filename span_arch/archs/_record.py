@@ -1,0 +1,80 @@
+"""What the library knows of an architecture, as one frozen record, and helpers to read hyperparameters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from ..errors import WeightsError
+
+CHANNELS = (3, 1, 4)
+"""Channels that an image may have, the usual number first."""
+
+SCALES = (1, 2, 3, 4, 8)
+"""Scales that networks of the family are published with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """How to recognise a network by its state dict, and how to build it.
+
+    All keys are those of the *fused* state dict: a file in its training form is fused before anybody looks at it.
+    """
+
+    name: str
+    """The name in its paper or code, and of the architecture in spandrel's terms."""
+    module: Callable[..., nn.Module]
+    """Builds the network from keyword arguments: the hyperparameters, and ``conv`` for the form of its convolutions."""
+    keys: tuple[str, ...]
+    """Every state dict of this architecture has these, and no other architecture's has them all."""
+    hyperparameters: Callable[[Mapping[str, Tensor]], dict[str, Any]]
+    """Reads them from the keys and shapes of a fused state dict; may raise `WeightsError`."""
+    normalised: bool
+    """Whether files of it may expect a normalised image. If so, the module takes a ``normalisation``."""
+
+    def missing_keys(self, state: Mapping[str, Tensor]) -> list[str]:
+        """Those of `keys` that ``state`` lacks: none, if it is of this architecture."""
+        return [key for key in self.keys if key not in state]
+
+
+def count_blocks(state: Mapping[str, Tensor], pattern: str) -> int:
+    """How many keys ``pattern.format(1)``, ``pattern.format(2)``, ... ``state`` has.
+
+    Raises:
+        WeightsError: there is a gap in the numbering.
+    """
+    prefix, suffix = pattern.split("{}")
+    found = {
+        int(number)
+        for key in state
+        if key.startswith(prefix) and key.endswith(suffix) and (number := key[len(prefix) : -len(suffix)]).isdecimal()
+    }
+    gaps = sorted(set(range(1, max(found) + 1)) - found)
+    if gaps:
+        raise WeightsError(
+            f"The file has {prefix}{max(found)} but lacks {', '.join(pattern.format(gap) for gap in gaps)}. "
+            "A network needs all of its blocks: get the file again from its source."
+        )
+    return len(found)
+
+
+def scale_and_channels(shuffled: int, in_channels: int) -> tuple[int, int]:
+    """Splits the ``channels * scale**2`` that go into a pixel shuffle.
+
+    The product alone is ambiguous (16 is one channel at x4 or four at x2), so the channels of the input are tried first.
+
+    Returns:
+        (scale, channels)
+    """
+    for channels in (in_channels, *CHANNELS):
+        scale = math.isqrt(shuffled // channels)
+        if scale in SCALES and scale**2 * channels == shuffled:
+            return scale, channels
+    raise WeightsError(
+        f"The last convolution gives {shuffled} channels, which is no image of {in_channels} or of 1, 3 or 4 channels at a "
+        f"scale of {', '.join(map(str, SCALES[:-1]))} or {SCALES[-1]}."
+    )

@@ -1,0 +1,31 @@
+"""Takes wrappers and strangers off a state dict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from spandrel import canonicalize_state_dict
+from torch import Tensor
+
+from ..errors import BrokenCheckpointError
+from ._checkpoint import Checkpoint
+
+
+def clean(checkpoint: Checkpoint) -> Checkpoint:
+    """Unwraps ``params_ema``, ``params``, ``state_dict`` and the like, and prefixes such as ``module.``; keeps tensors only.
+
+    Raises:
+        BrokenCheckpointError: there are no tensors.
+    """
+    raw: object = checkpoint.state
+    state: Mapping[Any, Any] = canonicalize_state_dict(dict(raw)) if isinstance(raw, Mapping) else {}
+    tensors = {key: value for key, value in state.items() if isinstance(key, str) and isinstance(value, Tensor)}
+    if not tensors:
+        found = f"the keys {', '.join(map(repr, list(state)[:5]))}" if state else f"a {type(raw).__name__} without any content"
+        raise BrokenCheckpointError(
+            f"'{checkpoint.path}' holds no weights: found {found}, expected a state dict of tensors. "
+            "Files of optimisers or of whole training runs are of no use here: take the network's own file."
+        )
+    return replace(checkpoint, state=tensors)

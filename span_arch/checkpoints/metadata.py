@@ -1,0 +1,34 @@
+"""The metadata that this library writes into files, and reads again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from ..archs._normalisation import Normalisation
+from ..errors import BrokenCheckpointError
+
+KEY = "normalisation"
+
+
+def normalisation_text(normalisation: Normalisation | None) -> str:
+    """``"none"``, or mean R, mean G, mean B and range, apart by spaces."""
+    return "none" if normalisation is None else " ".join(f"{x:.9g}" for x in (*normalisation.mean, normalisation.range))
+
+
+def normalisation_in(path: Path, metadata: Mapping[str, str]) -> Normalisation | None | str:
+    """The inverse of `normalisation_text`, or ``"unstated"`` where the metadata has no word of it.
+
+    Raises:
+        BrokenCheckpointError: the word is there and makes no sense.
+    """
+    text = metadata.get(KEY, "unstated")
+    if text in ("none", "unstated"):
+        return None if text == "none" else text
+    try:
+        red, green, blue, span = (float(word) for word in text.split())
+    except ValueError as error:
+        raise BrokenCheckpointError(
+            f"'{path}' states the normalisation '{text}' in its metadata; expected 'none', or mean R, G, B and range as four numbers."
+        ) from error
+    return Normalisation((red, green, blue), span)

@@ -1,0 +1,57 @@
+"""Files that are there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .errors import OutputError
+
+
+def check_output(path: Path, *, overwrite: bool) -> None:
+    """Raises the error that writing to ``path`` would end in, as far as that can be known before the work is done.
+
+    Raises:
+        OutputError: the file exists and may not be overwritten, it is a folder, or its folder does not exist.
+    """
+    if path.is_dir():
+        raise OutputError(f"'{path}' is a folder; expected the name of a file to write.")
+    if path.exists() and not overwrite:
+        raise OutputError(f"'{path}' exists already and was left as it is. Choose another name, or ask for it to be overwritten.")
+    if not path.absolute().parent.is_dir():
+        raise OutputError(f"'{path}' cannot be written: there is no folder '{path.parent}'. Make it first.")
+
+
+@contextmanager
+def replacing(path: Path, *, overwrite: bool) -> Iterator[Path]:
+    """A temporary file beside ``path``, with its suffix, that takes its place once the block is left in peace.
+
+    If the block fails, or the process dies, what was at ``path`` is still there, whole.
+
+    Raises:
+        OutputError: as `check_output`; or the folder cannot be written to, or the disk is full.
+    """
+    check_output(path, overwrite=overwrite)
+    temporary: Path | None = None
+    try:
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.stem[:64]}.", suffix=path.suffix, dir=path.absolute().parent)
+        os.close(descriptor)
+        temporary = Path(name)
+        yield temporary
+        check_output(path, overwrite=overwrite)  # somebody else may have been quicker
+        temporary.chmod(0o666 & ~_umask())  # mkstemp makes files that only their owner can read
+        temporary.replace(path)
+    except OSError as error:
+        raise OutputError(f"'{path}' cannot be written: {error.strerror or error}.") from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)  # it can only be read by setting it
+    os.umask(mask)
+    return mask
