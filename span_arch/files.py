@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def check_output(path: Path, *, overwrite: bool) -> None:
 
 
 @contextmanager
-def replacing(path: Path, *, overwrite: bool) -> Iterator[Path]:
+def replacing(path: Path, *, overwrite: bool) -> Generator[Path]:
     """A temporary file beside ``path``, with its suffix, that takes its place once the block is left in peace.
 
     If the block fails, or the process dies, what was at ``path`` is still there, whole.

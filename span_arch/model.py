@@ -19,7 +19,7 @@ from .archs._normalisation import PAPER, Normalisation
 from .archs._record import Architecture
 from .blocks import ConvForm, FusedConv3XC
 from .errors import CheckpointNotFoundError, WeightsError
-from .registry import require
+from .registry import detect, require
 from .reparam import branched_blocks, fuse
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -117,7 +117,7 @@ def load(name_or_path: str | Path) -> FamilyModel:
 
 
 def from_state_dict(
-    state: Mapping[str, Tensor], *, normalisation: Normalisation | None | str = "auto", source: Source | None = None
+    state: Mapping[str, Tensor], *, normalisation: Normalisation | str | None = "auto", source: Source | None = None
 ) -> FamilyModel:
     """Builds the fused network that a state dict, fused or in its training form, is of.
 
@@ -143,6 +143,24 @@ def from_state_dict(
         _check(fused, network, name)
         network.load_state_dict(fused, strict=False)  # `no_norm` is the network's own; `_check` has seen to the rest
     return FamilyModel(network.eval().requires_grad_(False), record, hyperparameters, source)
+
+
+def adopt(model: ImageModelDescriptor[nn.Module]) -> ImageModelDescriptor[nn.Module]:
+    """The fused network of ours that computes what another loader's model computes, if it is of the family; else that model.
+
+    Other loaders keep the branches, and some fuse them anew at every call. The model that is passed in is not changed.
+    """
+    if isinstance(model, FamilyModel):
+        return model
+    network: Any = model.model
+    state = network.state_dict()
+    if detect(state) is None:
+        return model
+    normalisation = None
+    if "no_norm" not in state and hasattr(network, "img_range"):
+        red, green, blue = network.mean.flatten().tolist()
+        normalisation = Normalisation((red, green, blue), float(network.img_range))
+    return from_state_dict(state, normalisation=normalisation)
 
 
 def build(

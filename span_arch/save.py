@@ -15,10 +15,11 @@ from .errors import OptionError
 from .files import replacing
 from .model import FamilyModel
 from .reparam import unfuse
+from .upscale import Model
 
 
 def save(
-    model: FamilyModel,
+    model: Model,
     path: str | Path,
     *,
     form: Literal["fused", "training"] = "fused",
@@ -44,7 +45,9 @@ def save(
     """
     target = Path(path)
     if not isinstance(model, FamilyModel):
-        raise OptionError(f"Only networks of the SPAN family can be saved, and this is {type(model).__name__}. Get one from span_arch.load().")
+        raise OptionError(
+            f"Only networks of the SPAN family can be saved, and this one is {model.architecture.name}. Get one from span_arch.load()."
+        )
     if form not in ("fused", "training"):
         raise OptionError(f"The form '{form}' is unknown; expected 'fused' or 'training'.")
     if target.suffix.lower() not in (".safetensors", ".pth"):
@@ -55,7 +58,7 @@ def save(
         if target.suffix.lower() == ".pth":
             torch.save(state, temporary)
         else:
-            said = (model.source.metadata if model.source else {}) if metadata is None else metadata
+            said = metadata if metadata is not None else model.source.metadata if model.source is not None else dict[str, str]()
             data = to_safetensors({key: tensor.contiguous() for key, tensor in state.items()}, {**said, **_facts(model)})
             temporary.write_bytes(_in_order(data))
 

@@ -74,12 +74,12 @@ class SPAN(nn.Module):
         if self.normalisation is not None:
             image = (image - self.mean) * self.normalisation.range
         shallow = self.conv_1(image)
-        outputs: list[Tensor] = []
-        x = middle = shallow
-        for block in self.blocks:
-            x, middle = block(x)
-            outputs.append(x)
-        return self.upsampler(self.conv_cat(torch.cat([shallow, self.conv_2(x), outputs[0], middle], 1)))
+        first_block, *other_blocks = self.blocks
+        first, middle = first_block(shallow)
+        last = first
+        for block in other_blocks:
+            last, middle = block(last)
+        return self.upsampler(self.conv_cat(torch.cat([shallow, self.conv_2(last), first, middle], 1)))
 
 
 def _hyperparameters(state: Mapping[str, Tensor]) -> dict[str, Any]:

@@ -21,5 +21,5 @@ class Checkpoint:
     """Tensors by attribute path. Readers may leave wrappers in; `read` takes them off."""
     metadata: Mapping[str, str] = field(default_factory=dict[str, str])
     """What the file says of itself, where its container has room for that."""
-    normalisation: Normalisation | None | str = "unstated"
+    normalisation: Normalisation | str | None = "unstated"
     """What the file states of normalisation: a setting, None for none, or ``"unstated"``."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import cast
 
 from spandrel import canonicalize_state_dict
 from torch import Tensor
@@ -19,8 +19,8 @@ def clean(checkpoint: Checkpoint) -> Checkpoint:
     Raises:
         BrokenCheckpointError: there are no tensors.
     """
-    raw: object = checkpoint.state
-    state: Mapping[Any, Any] = canonicalize_state_dict(dict(raw)) if isinstance(raw, Mapping) else {}
+    raw = cast(object, checkpoint.state)  # a pickle may hold anything
+    state = cast("dict[object, object]", canonicalize_state_dict(dict(checkpoint.state)) if isinstance(raw, Mapping) else {})
     tensors = {key: value for key, value in state.items() if isinstance(key, str) and isinstance(value, Tensor)}
     if not tensors:
         found = f"the keys {', '.join(map(repr, list(state)[:5]))}" if state else f"a {type(raw).__name__} without any content"

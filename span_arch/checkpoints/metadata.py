@@ -16,7 +16,7 @@ def normalisation_text(normalisation: Normalisation | None) -> str:
     return "none" if normalisation is None else " ".join(f"{x:.9g}" for x in (*normalisation.mean, normalisation.range))
 
 
-def normalisation_in(path: Path, metadata: Mapping[str, str]) -> Normalisation | None | str:
+def normalisation_in(path: Path, metadata: Mapping[str, str]) -> Normalisation | str | None:
     """The inverse of `normalisation_text`, or ``"unstated"`` where the metadata has no word of it.
 
     Raises:

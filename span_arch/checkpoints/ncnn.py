@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -25,10 +26,11 @@ _FLOAT16_FLAG = 0x01306B47
 _MAX_WEIGHTS = 2**28
 """A quarter of a billion weights in one layer: no network of the family comes near, and no graph may ask for more."""
 
-_WITHOUT_WEIGHTS = frozenset(
-    "BinaryOp Clip Concat Crop Dropout Eltwise HardSigmoid HardSwish Input Interp Mish Noop Padding Permute PixelShuffle Pooling "
-    "ReLU Reorg Reshape Sigmoid Slice Softmax Split Swish TanH UnaryOp".split()
-)
+_WITHOUT_WEIGHTS = frozenset({
+    "BinaryOp", "Clip", "Concat", "Crop", "Dropout", "Eltwise", "HardSigmoid", "HardSwish", "Input", "Interp",
+    "Mish", "Noop", "Padding", "Permute", "PixelShuffle", "Pooling", "ReLU", "Reorg", "Reshape", "Sigmoid",
+    "Slice", "Softmax", "Split", "Swish", "TanH", "UnaryOp",
+})  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -201,5 +203,6 @@ def _normalisation(graph: list[_Layer], tensors: dict[str, Tensor]) -> Normalisa
          and subtract.outputs[0] in layer.inputs and 2 in layer.numbers),
         1.0,
     )  # fmt: skip
-    red, green, blue = (round(value, 6) for value in mean.flatten().tolist())  # float32 of what was written as decimals
+    constants = cast("list[float]", mean.flatten().tolist())
+    red, green, blue = (round(constant, 6) for constant in constants)  # float32 of what was written as decimals
     return Normalisation((red, green, blue), factor)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
@@ -19,7 +20,8 @@ def read_safetensors(path: Path) -> Checkpoint:
         BrokenCheckpointError: the header or the tensors are not as the format wants them.
     """
     try:
-        with safe_open(str(path), framework="pt") as file:
+        opened: Any = safe_open(str(path), framework="pt")  # it has no types
+        with opened as file:
             metadata: dict[str, str] = file.metadata() or {}
             state: dict[str, Tensor] = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no mapping
     except SafetensorError as error:
