@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,8 +36,9 @@ def read_picture(path: Path) -> Picture:
         ImageError: there is no such file, or it is no picture, or a damaged one.
     """
     try:
-        with cast(Image.Image, Image.open(path)) as file:
-            upright = cast(Image.Image, ImageOps.exif_transpose(file))
+        file = Image.open(path)
+        with file:
+            upright = ImageOps.exif_transpose(file)
             info: dict[str, Any] = {key: file.info[key] for key in _KEPT if key in file.info}
             return Picture(_to_tensor(upright), info)
     except FileNotFoundError as error:

@@ -49,7 +49,7 @@ def upscale(
     tile: int | None = None,
     precision: Precision = "auto",
     device: torch.device | str | None = None,
-    out: Tensor | None = None,
+    allocate: Callable[[Sequence[int]], Tensor] | None = None,
     room: Callable[[int], int] | None = None,
     progress: Progress | None = None,
 ) -> Tensor:
@@ -65,19 +65,19 @@ def upscale(
         tile: the side of a tile's core in pixels of the image. None: as large as memory allows, and on a CPU as is fastest.
         precision: the type of the arithmetic (see `precision`).
         device: where to compute; by default where the model is.
-        out: where to put the result: (B, H * scale, W * scale, C), of any floating type and on any device. By default a new
-            tensor, float32, beside the image.
+        allocate: makes the tensor for the result from its shape; of any floating type and on any device. By default it is
+            float32, beside the image.
         room: asked once for the bytes that a frame in one piece would take, it makes room and returns the bytes that are free. By
             default the device is asked.
         progress: called with pixels done and pixels in all: before the first tile, between tiles and after the last. What it
             raises ends the work and passes through.
 
     Returns:
-        The images in 0..1, in ``out``.
+        (B, H * scale, W * scale, C), in 0..1.
 
     Raises:
         ImageError: the image has another shape or type, no pixels, or values that are NaN or infinite.
-        OptionError: ``tile`` is below 1, ``out`` does not fit, or the precision is unknown or nothing for this model.
+        OptionError: ``tile`` is below 1, or the precision is unknown or nothing for this model.
         NotFiniteError: the network gives NaN or infinity even in float32.
         OutOfMemoryError: there is no room for a tile of 32 pixels.
     """
@@ -88,11 +88,6 @@ def upscale(
     frames, height, width, image_channels = image.shape
     channels = Channels(image_channels, model.input_channels, model.output_channels)
     shape = (frames, height * model.scale, width * model.scale, channels.out)
-    if out is None:
-        out = torch.empty(shape, dtype=torch.float32, device=image.device)
-    elif tuple(out.shape) != shape or not out.is_floating_point():
-        raise OptionError(f"The tensor for the result is {tuple(out.shape)} of {out.dtype}; expected {shape} of a floating type.")
-
     done = 0
 
     def between_tiles() -> None:
@@ -101,6 +96,7 @@ def upscale(
 
     runner = _Runner(model, torch.device(device) if device is not None else model.device, precision, between_tiles)
     tiles = runner.tiles(height, width, tile, room)
+    out = torch.empty(shape, dtype=torch.float32, device=image.device) if allocate is None else allocate(shape)
     for frame, target in zip(image, out, strict=True):
         planes = channels.split(frame.movedim(-1, 0))
         result = target.movedim(-1, 0)  # (H * scale, W * scale, C) -> (C, H * scale, W * scale), of the same memory

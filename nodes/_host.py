@@ -1,0 +1,94 @@
+"""All that is asked of the host, ComfyUI 0.3.64 or later: model folders, devices, memory, progress and cancelling.
+
+Little is asked, so that other hosts of its nodes will do as well; what newer versions have is used only where it is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import comfy.model_management as management
+import comfy.model_patcher
+import comfy.utils
+import folder_paths
+import torch
+from torch import Tensor
+
+from ..span_arch import checkpoints
+from ..span_arch.upscale import Model
+
+_FOLDER = "upscale_models"
+
+
+def model_files() -> list[str]:
+    """The files in the host's model folders that may hold a network, by the names that the host gives them.
+
+    Of an ncnn pair the .param is listed. The host knows only its .bin, so that is where it is looked for.
+    """
+    names: list[str] = []
+    for name in folder_paths.get_filename_list(_FOLDER):
+        path = Path(name)
+        if path.suffix.lower() == ".bin":
+            path = path.with_suffix(".param")
+            if folder_paths.get_full_path(_FOLDER, str(path)) is None:
+                continue  # weights of some other program
+        if path.suffix.lower() in checkpoints.SUFFIXES:
+            names.append(str(path))
+    return names
+
+
+def model_path(name: str) -> Path | None:
+    """Where the file of that name is; None if there is none."""
+    path = folder_paths.get_full_path(_FOLDER, name)
+    return None if path is None else Path(path)
+
+
+def adopt(model: Model) -> Model:
+    """Makes a model known to the host's memory management, where that wants to know of upscale models (0.29 and later)."""
+    patcher: Any = getattr(comfy.model_patcher, "CoreModelPatcher", None)  # replaced at start-up: to be looked up each time
+    if patcher is not None:
+        known: Any = model
+        known.patcher = patcher(model.model, load_device=management.get_torch_device(), offload_device=management.unet_offload_device())
+    return model
+
+
+def device_of(model: Model) -> torch.device:
+    """Where the host wants the model to work."""
+    patcher: Any = getattr(model, "patcher", None)
+    return management.get_torch_device() if patcher is None else patcher.load_device
+
+
+def room_for(model: Model) -> Callable[[int], int]:
+    """Asks the host to make room for so many bytes beside the model, and tells how many are free then."""
+
+    def room(wanted: int) -> int:
+        patcher, device = getattr(model, "patcher", None), device_of(model)
+        if patcher is not None:
+            management.load_models_gpu([patcher], memory_required=wanted, force_full_load=True)
+        else:
+            management.free_memory(wanted, device)
+        return int(management.get_free_memory(device))
+
+    return room
+
+
+def progress() -> Callable[[int, int], None]:
+    """Moves the host's progress bar, and raises the host's own exception if its user has asked to stop."""
+    bar: Any = None
+
+    def move(done: int, total: int) -> None:
+        nonlocal bar
+        management.throw_exception_if_processing_interrupted()
+        bar = bar or comfy.utils.ProgressBar(total)
+        bar.update_absolute(done, total)
+
+    return move
+
+
+def empty_image(shape: Sequence[int]) -> Tensor:
+    """A tensor for a result, where and as the host keeps images."""
+    # The host's type for images came with 0.18; before, it was always float32.
+    dtype: Any = getattr(management, "intermediate_dtype", lambda: torch.float32)()
+    return torch.empty(tuple(shape), dtype=dtype, device=management.intermediate_device())
