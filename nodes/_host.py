@@ -22,6 +22,12 @@ from ..span_arch.upscale import Model
 _FOLDER = "upscale_models"
 
 
+def advanced(widget: Any) -> Any:
+    """Marks an input as one for experts, which newer frontends fold away. As an argument the host takes that from 0.10 on only."""
+    widget.extra_dict = {**(widget.extra_dict or {}), "advanced": True}
+    return widget
+
+
 def model_files() -> list[str]:
     """The files in the host's model folders that may hold a network, by the names that the host gives them.
 

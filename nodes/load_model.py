@@ -17,15 +17,15 @@ class LoadSPANModel(io.ComfyNode):
             node_id="LoadSPANModel",
             display_name="Load SPAN Model",
             category="loaders",
-            description="Loads a super-resolution network of the SPAN family. The official networks come with the pack: nothing needs to be "
-            "downloaded. The model works in every node that upscales with a model.",
+            description="Loads a super-resolution network of the SPAN family. The official networks come with the pack, so that nothing "
+            "needs to be downloaded. The model works in every node that upscales with a model.",
             inputs=[
                 io.Combo.Input(
                     "model_name",
                     options=[*builtin_names(), *_host.model_files()],
                     default="spanx4_ch48",
-                    tooltip="The authors' own networks (x2 and x4; ch52 is a little slower than ch48, and no better to the eye), then your files "
-                    "in models/upscale_models: .safetensors, .pth, .pt, .ckpt and ncnn pairs.",
+                    tooltip="First the authors' own networks, x2 and x4 (ch52 is a little slower than ch48, and hardly better), then your "
+                    "files in models/upscale_models: .safetensors, .pth, .pt, .ckpt and ncnn pairs.",
                 ),
             ],
             outputs=[io.UpscaleModel.Output(display_name="upscale_model", tooltip="For SPAN Upscale, or Upscale Image (using Model).")],

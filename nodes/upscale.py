@@ -20,24 +20,27 @@ class SPANUpscale(io.ComfyNode):
             category="image/upscaling",
             description="Upscales an image, or a batch of images, with a network of the SPAN family or any other upscale model.",
             inputs=[
-                io.UpscaleModel.Input("upscale_model", tooltip="From Load SPAN Model, or any other loader of upscale models."),
-                io.Image.Input("image", tooltip="Grey, RGB or RGBA; one or a batch. Transparency is kept."),
-                io.Int.Input(
-                    "tile_size",
-                    default=0,
-                    min=0,
-                    max=16384,
-                    step=16,
-                    tooltip="Side of a tile in pixels of the image. 0: the best for this machine. Tiles leave no seams; smaller ones need less memory.",
-                    extra_dict={"advanced": True},
+                io.UpscaleModel.Input("upscale_model", tooltip="From Load SPAN Model, or from any other loader of upscale models."),
+                io.Image.Input("image", tooltip="Grey, RGB or RGBA; one image or a batch. Transparency is kept."),
+                _host.advanced(
+                    io.Int.Input(
+                        "tile_size",
+                        default=0,
+                        min=0,
+                        max=16384,
+                        step=16,
+                        tooltip="Side of a tile in pixels of the image; smaller tiles need less memory. 0: the best for this machine. "
+                        "With SPAN the result is the same for every size, without seams.",
+                    )
                 ),
-                io.Combo.Input(
-                    "precision",
-                    options=list(PRECISIONS),
-                    default="auto",
-                    tooltip="Type of the arithmetic. auto: the fastest that costs no visible quality. A tile that comes out as NaN in a half "
-                    "precision is done again in float32.",
-                    extra_dict={"advanced": True},
+                _host.advanced(
+                    io.Combo.Input(
+                        "precision",
+                        options=list(PRECISIONS),
+                        default="auto",
+                        tooltip="Type of the arithmetic. auto: the fastest that costs no visible quality. A tile that comes out as NaN in "
+                        "half precision is done again in float32.",
+                    )
                 ),
             ],
             outputs=[io.Image.Output(display_name="image", tooltip="The upscaled image or batch.")],
