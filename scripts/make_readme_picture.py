@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Makes docs/before_after.png: a part of docs/example.png four times larger, by a bicubic filter and by SPAN.
 
-    python scripts/make_readme_picture.py
+python scripts/make_readme_picture.py
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 from safetensors.torch import save as to_safetensors
 
+from .archs._normalisation import PAPER
 from .checkpoints.metadata import KEY, normalisation_text
 from .errors import OptionError
 from .files import replacing
@@ -40,7 +41,8 @@ def save(
         overwrite: whether a file that exists already may be replaced.
 
     Raises:
-        OptionError: the model is not of the family, or form or suffix are none of those above.
+        OptionError: the model is not of the family, form or suffix are none of those above, or a .pth file could not say which
+            normalisation the network expects.
         OutputError: the file exists, or cannot be written.
     """
     target = Path(path)
@@ -52,6 +54,11 @@ def save(
         raise OptionError(f"The form '{form}' is unknown; expected 'fused' or 'training'.")
     if target.suffix.lower() not in (".safetensors", ".pth"):
         raise OptionError(f"'{target}' ends in '{target.suffix}'; expected .safetensors or .pth.")
+    if target.suffix.lower() == ".pth" and model.normalisation not in (None, PAPER):
+        raise OptionError(
+            f"The network normalises its images by {model.normalisation}, which a .pth file has no room to say: read again, it would be "
+            "taken for the paper's. Save it as .safetensors."
+        )
     state = model.model.state_dict()
     state = {key: tensor.detach().to("cpu", dtype) for key, tensor in (unfuse(state) if form == "training" else state).items()}
     with replacing(target, overwrite=overwrite) as temporary:

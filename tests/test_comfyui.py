@@ -1,0 +1,175 @@
+"""The pack in a real ComfyUI, started without a GPU and driven as its frontend drives it.
+
+Needs the tree of a ComfyUI in ``COMFYUI_DIR``, and in ``COMFYUI_PYTHON`` a Python that has its requirements and this pack's; by
+default that is the Python of the tests.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import span_arch
+from span_arch.metrics import quality
+
+PACK = Path(__file__).parents[1]
+COMFYUI = os.environ.get("COMFYUI_DIR")
+PYTHON = os.environ.get("COMFYUI_PYTHON", sys.executable)
+
+pytestmark = pytest.mark.skipif(not COMFYUI, reason="COMFYUI_DIR names no tree of ComfyUI")
+
+
+class Host:
+    """A running ComfyUI."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self.folder, self._url = folder, f"http://127.0.0.1:{port}"
+
+    def get(self, path: str) -> Any:
+        with urllib.request.urlopen(self._url + path, timeout=30) as answer:
+            return json.load(answer)
+
+    def post(self, path: str, **content: Any) -> Any:
+        request = urllib.request.Request(self._url + path, json.dumps(content).encode(), {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            body = answer.read()
+        return json.loads(body) if body else None
+
+    def queue(self, graph: dict[str, Any]) -> str:
+        return self.post("/prompt", prompt=graph)["prompt_id"]
+
+    def wait(self, prompt: str) -> dict[str, Any]:
+        for _ in range(600):
+            history = self.get(f"/history/{prompt}")
+            if prompt in history:
+                return history[prompt]
+            time.sleep(0.1)
+        raise TimeoutError(prompt)
+
+    def picture(self, graph: dict[str, Any]) -> torch.Tensor:
+        """(H, W, C) in 0..1: what the graph saves."""
+        ended = self.wait(self.queue(graph))
+        assert ended["status"]["status_str"] == "success", ended["status"]
+        file = ended["outputs"]["save"]["images"][0]["filename"]
+        return torch.from_numpy(np.array(Image.open(self.folder / "output" / file).convert("RGB"))) / 255
+
+    def message(self, graph: dict[str, Any]) -> str:
+        """What the user is told of the error in which the graph ends."""
+        messages = dict(self.wait(self.queue(graph))["status"]["messages"])
+        return messages["execution_error"]["exception_message"]
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Iterator[Host]:
+    folder = tmp_path_factory.mktemp("comfyui")
+    for name in ("custom_nodes", "models/upscale_models", "input", "output"):
+        (folder / name).mkdir(parents=True)
+    (folder / "custom_nodes" / "span-upscale").symlink_to(PACK, target_is_directory=True)
+    shutil.copy(data / "golden" / "64x64.png", folder / "input")
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (1500, 1500, 3), dtype=np.uint8)).save(folder / "input" / "large.png")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with (folder / "log.txt").open("w") as log:
+        arguments = [
+            "--cpu",
+            "--disable-api-nodes",
+            "--base-directory",
+            str(folder),
+            "--port",
+            str(port),
+            "--database-url",
+            "sqlite:///:memory:",
+        ]
+        process = subprocess.Popen([PYTHON, "main.py", *arguments], cwd=COMFYUI, stdout=log, stderr=subprocess.STDOUT)
+        running = Host(folder, port)
+        try:
+            for _ in range(180):
+                try:
+                    running.get("/system_stats")
+                    break
+                except (urllib.error.URLError, ConnectionError):
+                    assert process.poll() is None, (folder / "log.txt").read_text()[-2000:]
+                    time.sleep(1)
+            yield running
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def graph(
+    model: str = "spanx4_ch48", image: str = "64x64.png", upscaler: str = "SPANUpscale", loader: str = "LoadSPANModel", **inputs: Any
+) -> dict[str, Any]:
+    return {
+        "image": {"class_type": "LoadImage", "inputs": {"image": image}},
+        "model": {"class_type": loader, "inputs": {"model_name": model}},
+        "large": {"class_type": upscaler, "inputs": {"upscale_model": ["model", 0], "image": ["image", 0], **inputs}},
+        "save": {"class_type": "SaveImage", "inputs": {"images": ["large", 0], "filename_prefix": "large"}},
+    }
+
+
+SETTINGS = {"tile_size": 0, "precision": "auto"}
+
+
+@pytest.mark.parametrize(("upscaler", "inputs"), [("SPANUpscale", SETTINGS), ("SPANUpscale", {"tile_size": 16, "precision": "float32"}),
+                                                  ("ImageUpscaleWithModel", {})])  # fmt: skip
+def test_the_golden_picture(host: Host, data: Path, upscaler: str, inputs: dict[str, Any]) -> None:
+    golden = torch.from_numpy(np.array(Image.open(data / "golden" / "64x64_spanx4_ch48.png").convert("RGB"))) / 255
+    assert quality(host.picture(graph(upscaler=upscaler, **inputs)), golden, border=0).psnr >= 50
+
+
+def test_a_model_of_the_hosts_own_loader(host: Host, data: Path) -> None:
+    path = host.folder / "models" / "upscale_models" / "training.safetensors"
+    span_arch.save(span_arch.load("spanx4_ch48"), path, form="training")
+    golden = torch.from_numpy(np.array(Image.open(data / "golden" / "64x64_spanx4_ch48.png").convert("RGB"))) / 255
+    assert quality(host.picture(graph(path.name, loader="UpscaleModelLoader", **SETTINGS)), golden, border=0).psnr >= 50
+
+
+def test_a_file_replaced_on_disk_is_loaded_again(host: Host) -> None:
+    path = host.folder / "models" / "upscale_models" / "mine.safetensors"
+    span_arch.save(span_arch.load("spanx4_ch48"), path)
+    first = host.picture(graph("mine.safetensors", **SETTINGS))
+    span_arch.save(span_arch.load("spanx2_ch48"), path, overwrite=True)
+    second = host.picture(graph("mine.safetensors", **SETTINGS))
+    assert (first.shape[0], second.shape[0]) == (256, 128)
+
+
+def test_the_host_shows_what_is_wrong_in_a_sentence(host: Host) -> None:
+    (host.folder / "models" / "upscale_models" / "page.pth").write_text("<!DOCTYPE html><title>Sign in</title>")
+    host.get("/object_info/LoadSPANModel")
+    assert "is a web page" in host.message(graph("page.pth", **SETTINGS))
+
+
+def test_cancel_stops_it_within_two_seconds_and_the_next_run_works(host: Host) -> None:
+    prompt = host.queue(graph(image="large.png", **SETTINGS))
+    time.sleep(2)
+    start = time.monotonic()
+    host.post("/interrupt")
+    ended = host.wait(prompt)
+    assert time.monotonic() - start < 2
+    assert "execution_interrupted" in dict(ended["status"]["messages"])
+    assert host.picture(graph(**SETTINGS)).shape == (256, 256, 3)
+
+
+def test_the_nodes_tell_what_they_are(host: Host) -> None:
+    for name in ("LoadSPANModel", "SPANUpscale"):
+        told = host.get(f"/object_info/{name}")[name]
+        inputs = {key: value for group in told["input"].values() for key, value in group.items()}
+        assert told["description"]
+        assert all(settings[1].get("tooltip") for settings in inputs.values())
+    assert inputs["tile_size"][1]["advanced"] is True
