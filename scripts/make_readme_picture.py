@@ -13,8 +13,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
-import span_arch
-from span_arch.pictures import Picture, read_picture, write_picture
+import span_arch  # noqa: E402 - from this checkout
+from span_arch.pictures import Picture, read_picture, write_picture  # noqa: E402
 
 PART = (62, 18, 172, 118)
 """Left, top, right and bottom in pixels of the example."""
