@@ -39,7 +39,7 @@ def save(
         overwrite: whether a file that exists already may be replaced.
 
     Raises:
-        OptionError: the model is not of the family, or form or suffix are none of those above.
+        OptionError: the model is not of the family, form or suffix are none of those above, or the architecture has no training form.
         OutputError: the file exists, or cannot be written.
     """
     target = Path(path)
@@ -47,6 +47,8 @@ def save(
         raise OptionError(f"Only networks of the SPAN family can be saved, and this is {type(model).__name__}. Get one from span_arch.load().")
     if form not in ("fused", "training"):
         raise OptionError(f"The form '{form}' is unknown; expected 'fused' or 'training'.")
+    if form == "training" and not model.record.has_training_form:
+        raise OptionError(f"{model.record.name} is known in its fused form only, and no program reads another. Save it with form='fused'.")
     if target.suffix.lower() not in (".safetensors", ".pth"):
         raise OptionError(f"'{target}' ends in '{target.suffix}'; expected .safetensors or .pth.")
     state = model.model.state_dict()
