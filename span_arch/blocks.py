@@ -5,6 +5,8 @@ Names follow the papers; the names of attributes are the file format, so they st
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -35,11 +37,14 @@ class Conv3XC(nn.Module):
 
 
 class FusedConv3XC(nn.Module):
-    """What a `Conv3XC` is after re-parameterisation: one convolution. (B, c_in, H, W) -> (B, c_out, H, W)."""
+    """What a `Conv3XC` is after re-parameterisation: one convolution. (B, c_in, H, W) -> (B, c_out, H, W).
 
-    def __init__(self, c_in: int, c_out: int) -> None:
+    Networks that are published in this form alone may have a larger kernel, of an odd size.
+    """
+
+    def __init__(self, c_in: int, c_out: int, kernel_size: int = 3) -> None:
         super().__init__()
-        self.eval_conv = nn.Conv2d(c_in, c_out, 3, padding=1)
+        self.eval_conv = nn.Conv2d(c_in, c_out, kernel_size, padding=kernel_size // 2)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.eval_conv(x)
@@ -48,6 +53,9 @@ class FusedConv3XC(nn.Module):
 ConvForm = type[Conv3XC] | type[FusedConv3XC]
 """Which of the two forms a network is built of."""
 
+Activation = Callable[..., Tensor]
+"""A function of ``torch.nn.functional`` that takes a tensor and ``inplace``."""
+
 
 class SPAB(nn.Module):
     """Swift parameter-free attention block (arXiv 2311.12770, section 3.1).
@@ -55,16 +63,17 @@ class SPAB(nn.Module):
     (B, c, H, W) -> the block's output and what leaves its first activation, both (B, c, H, W).
 
     The authors return the output of ``c1_r`` itself, but activate it in place, so that what their networks were trained
-    with is the value *after* the activation.
+    with is the value *after* the activation. That is SiLU in the paper; SPANPlus has another.
     """
 
-    def __init__(self, channels: int, conv: ConvForm = FusedConv3XC) -> None:
+    def __init__(self, channels: int, conv: ConvForm = FusedConv3XC, activation: Activation = F.silu) -> None:
         super().__init__()
+        self.activation = activation
         self.c1_r = conv(channels, channels)
         self.c2_r = conv(channels, channels)
         self.c3_r = conv(channels, channels)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        middle = F.silu(self.c1_r(x), inplace=True)
-        t = self.c3_r(F.silu(self.c2_r(middle), inplace=True))
+        middle = self.activation(self.c1_r(x), inplace=True)
+        t = self.c3_r(self.activation(self.c2_r(middle), inplace=True))
         return (t + x) * (torch.sigmoid(t) - 0.5), middle

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .model import FamilyModel
+from .model import FamilyModel, blocks_text
 from .receptive_field import receptive_field
 
 
@@ -16,7 +16,7 @@ def describe(model: FamilyModel) -> dict[str, str]:
         "scale": f"x{model.scale}",
         "image channels": " in, ".join(map(str, dict.fromkeys((model.input_channels, model.output_channels)))),
         "feature channels": str(h["feature_channels"]),
-        "blocks": str(h["blocks"]),
+        "blocks": blocks_text(h["blocks"]),
         "parameters": f"{sum(parameter.numel() for parameter in model.model.parameters()):,}",
         "receptive field": "not finite" if sight is None else f"{side}x{side} pixels ({sight.radius} to each side)",
         "normalisation": str(model.normalisation or "none"),

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import torch
 from spandrel import Architecture as SpandrelArchitecture
-from spandrel import ImageModelDescriptor, StateDict
+from spandrel import ImageModelDescriptor, SizeRequirements, StateDict
 from torch import Tensor, nn
 from typing_extensions import override
 
@@ -40,7 +40,7 @@ class Source:
     metadata: Mapping[str, str]
     """What the file says of itself."""
     normalisation: str
-    """How the normalisation is known: what the file states, its ``no_norm`` key, or the paper's by default."""
+    """How the normalisation is known: what the file states, its architecture, its ``no_norm`` key, or the paper's by default."""
 
 
 class FamilyModel(ImageModelDescriptor[nn.Module]):
@@ -53,12 +53,13 @@ class FamilyModel(ImageModelDescriptor[nn.Module]):
             network.state_dict(),
             architecture=_SpandrelArchitecture(record),
             purpose="SR" if scale > 1 else "Restoration",
-            tags=[f"{hyperparameters['feature_channels']}nf", f"{hyperparameters['blocks']}b"],
+            tags=[f"{hyperparameters['feature_channels']}nf", f"{blocks_text(hyperparameters['blocks'])}b"],
             supports_half=True,
             supports_bfloat16=True,
             scale=scale,
             input_channels=hyperparameters["in_channels"],
             output_channels=hyperparameters["out_channels"],
+            size_requirements=SizeRequirements(multiple_of=hyperparameters.get("unshuffle", 1)),
         )
         self.record: Final = record
         self.hyperparameters: Final = dict(hyperparameters)
@@ -104,7 +105,7 @@ def load(name_or_path: str | Path) -> FamilyModel:
     checkpoint = checkpoints.read(path)
     normalisation, reason = checkpoint.normalisation, "stated in the file"
     if isinstance(normalisation, str):
-        normalisation, reason = _default_normalisation(checkpoint.state)
+        normalisation, reason = _default_normalisation(checkpoint.state, detect(checkpoint.state))
     source = Source(
         name=str(name_or_path),
         container=checkpoint.container,
@@ -123,8 +124,8 @@ def from_state_dict(
 
     Args:
         state: tensors by attribute path, of any floating type; not changed.
-        normalisation: what the network does to its image first, None for nothing. ``"auto"``: nothing if the key ``no_norm`` is
-            there, else what the paper does.
+        normalisation: what the network does to its image first, None for nothing. ``"auto"``: nothing if its architecture never
+            does or the key ``no_norm`` is there, else what the paper does.
         source: what the model shall tell of its origin.
 
     Raises:
@@ -132,12 +133,12 @@ def from_state_dict(
         WeightsError: tensors are missing, unexpected, misshapen or not finite.
     """
     name = source.name if source else "the state dict"
-    if isinstance(normalisation, str):
-        normalisation, _ = _default_normalisation(state)
     # Made outside the inference mode in which ComfyUI runs its nodes, so that the weights can be used outside it as well.
     with torch.inference_mode(False), torch.no_grad():
         fused = {key: tensor for key, tensor in fuse(state).items() if key != "no_norm"}
         record = require(fused, name)
+        if isinstance(normalisation, str):
+            normalisation, _ = _default_normalisation(state, record)
         hyperparameters = record.hyperparameters(fused)
         network = build(record, hyperparameters, normalisation)
         _check(fused, network, name)
@@ -169,20 +170,27 @@ def build(
     normalisation: Normalisation | None,
     conv: ConvForm = FusedConv3XC,
 ) -> nn.Module:
-    """A network with weights as they happen to be; of its training form with ``conv=Conv3XC``.
+    """A network with weights as they happen to be; of its training form, if it has one, with ``conv=Conv3XC``.
 
     Raises:
-        WeightsError: the network is normalised and its images are not of three channels.
+        WeightsError: a normalisation is asked of a network that has none, or of one whose images are not of three channels.
     """
+    assert record.has_training_form or conv is FusedConv3XC
+    form = {"conv": conv} if record.has_training_form else {}
     if not record.normalised:
-        return record.module(**hyperparameters, conv=conv)
+        if normalisation is not None:
+            raise WeightsError(
+                f"For this {record.name} the normalisation {normalisation} is stated, but networks of that architecture take the image "
+                "as it is. If the file states it, its graph is not what its weights are of: get it again from its source."
+            )
+        return record.module(**hyperparameters, **form)
     if normalisation is not None and (channels := hyperparameters["in_channels"]) != 3:
         raise WeightsError(
             f"The network takes images of {channels} channel{'s' * (channels > 1)}, but without the key 'no_norm' it expects a "
             "normalised image, and the family's normalisation is defined for R, G and B only. If it was trained without, add "
             "that key: state['no_norm'] = torch.zeros(1)."
         )
-    return record.module(**hyperparameters, normalisation=normalisation, conv=conv)
+    return record.module(**hyperparameters, **form, normalisation=normalisation)
 
 
 def _resolve(name_or_path: str | Path) -> Path:
@@ -196,8 +204,14 @@ def _resolve(name_or_path: str | Path) -> Path:
     return path
 
 
-def _default_normalisation(state: Mapping[str, Tensor]) -> tuple[Normalisation | None, str]:
+def _default_normalisation(state: Mapping[str, Tensor], record: Architecture | None) -> tuple[Normalisation | None, str]:
+    if record is not None and not record.normalised:
+        return None, f"no {record.name} has one"
     return (None, "the file has the key 'no_norm'") if "no_norm" in state else (PAPER, "not stated; the paper's is assumed")
+
+
+def blocks_text(blocks: int | tuple[int, ...]) -> str:
+    return str(blocks) if isinstance(blocks, int) else "+".join(map(str, blocks))
 
 
 def _sha256(path: Path) -> str:

@@ -6,12 +6,18 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from .archs import span
+from .archs import espan, span, spanf, spanf3, spanplus
 from .archs._record import Architecture
 from .errors import UnknownArchitectureError
 from .reparam import fuse
 
-FAMILY: tuple[Architecture, ...] = (span.ARCHITECTURE,)
+FAMILY: tuple[Architecture, ...] = (
+    span.ARCHITECTURE,
+    spanf.ARCHITECTURE,
+    espan.ARCHITECTURE,
+    spanplus.ARCHITECTURE,
+    spanf3.ARCHITECTURE,
+)
 """All architectures. Their keys exclude each other, so the order has no meaning."""
 
 
@@ -27,7 +33,7 @@ def require(state: Mapping[str, Tensor], source: object) -> Architecture:
     Raises:
         UnknownArchitectureError: it is of none. The message names the nearest, and the keys that keep it from being one.
     """
-    nearest = min(FAMILY, key=lambda architecture: len(architecture.missing_keys(state)))
+    nearest = min(FAMILY, key=lambda architecture: len(architecture.missing_keys(state)) / len(architecture.keys))
     missing = nearest.missing_keys(state)
     if not missing:
         return nearest

@@ -67,11 +67,12 @@ def unfuse(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Writes every fused 3x3 convolution as a Conv3XC that computes exactly the same.
 
     The skip is zero, the outer 1x1 convolutions are identities (with a gain of `GAIN`, the surplus channels zero), and the
-    middle one holds the weights. Every product that re-fusing makes is then one with 0 or 1, hence exact.
+    middle one holds the weights. Every product that re-fusing makes is then one with 0 or 1, hence exact. A fused convolution
+    of another size never was a Conv3XC, and stays alone.
     """
     branched: dict[str, Tensor] = {}
     for key, tensor in state.items():
-        if key.endswith(".eval_conv.weight"):
+        if key.endswith(".eval_conv.weight") and tensor.shape[2:] == (3, 3):
             prefix = key.removesuffix(".eval_conv.weight")
             branched |= _unfuse_block(prefix, tensor, state[f"{prefix}.eval_conv.bias"])
         branched[key] = tensor

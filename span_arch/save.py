@@ -41,8 +41,8 @@ def save(
         overwrite: whether a file that exists already may be replaced.
 
     Raises:
-        OptionError: the model is not of the family, form or suffix are none of those above, or a .pth file could not say which
-            normalisation the network expects.
+        OptionError: the model is not of the family, form or suffix are none of those above, the architecture has no training form,
+            or a .pth file could not say which normalisation the network expects.
         OutputError: the file exists, or cannot be written.
     """
     target = Path(path)
@@ -52,6 +52,8 @@ def save(
         )
     if form not in ("fused", "training"):
         raise OptionError(f"The form '{form}' is unknown; expected 'fused' or 'training'.")
+    if form == "training" and not model.record.has_training_form:
+        raise OptionError(f"{model.record.name} is known in its fused form only, and no program reads another. Save it with form='fused'.")
     if target.suffix.lower() not in (".safetensors", ".pth"):
         raise OptionError(f"'{target}' ends in '{target.suffix}'; expected .safetensors or .pth.")
     if target.suffix.lower() == ".pth" and model.normalisation not in (None, PAPER):

@@ -28,21 +28,28 @@ class Architecture:
     name: str
     """The name in its paper or code, and of the architecture in spandrel's terms."""
     module: Callable[..., nn.Module]
-    """Builds the network from keyword arguments: the hyperparameters, and ``conv`` for the form of its convolutions."""
+    """Builds the network from keyword arguments: the hyperparameters, and what the two fields at the end ask for."""
     keys: tuple[str, ...]
     """Every state dict of this architecture has these, and no other architecture's has them all."""
     hyperparameters: Callable[[Mapping[str, Tensor]], dict[str, Any]]
-    """Reads them from the keys and shapes of a fused state dict; may raise `WeightsError`."""
+    """Reads them from the keys and shapes of a fused state dict; may raise `WeightsError`.
+
+    They always have ``in_channels``, ``out_channels``, ``feature_channels``, ``scale`` and ``blocks``, an int or, where blocks
+    come in groups, a tuple of ints. A network that takes only images whose sides are a multiple of something calls that
+    ``unshuffle``.
+    """
     normalised: bool
     """Whether files of it may expect a normalised image. If so, the module takes a ``normalisation``."""
+    has_training_form: bool
+    """Whether it is published with branches, too. If so, the module takes ``conv``, the form of its convolutions."""
 
     def missing_keys(self, state: Mapping[str, Tensor]) -> list[str]:
         """Those of `keys` that ``state`` lacks: none, if it is of this architecture."""
         return [key for key in self.keys if key not in state]
 
 
-def count_blocks(state: Mapping[str, Tensor], pattern: str) -> int:
-    """How many keys ``pattern.format(1)``, ``pattern.format(2)``, ... ``state`` has.
+def count_blocks(state: Mapping[str, Tensor], pattern: str, first: int = 1) -> int:
+    """How many keys ``pattern.format(first)``, ``pattern.format(first + 1)``, ... ``state`` has.
 
     Raises:
         WeightsError: there is a gap in the numbering.
@@ -53,7 +60,7 @@ def count_blocks(state: Mapping[str, Tensor], pattern: str) -> int:
         for key in state
         if key.startswith(prefix) and key.endswith(suffix) and (number := key[len(prefix) : -len(suffix)]).isdecimal()
     }
-    gaps = sorted(set(range(1, max(found) + 1)) - found)
+    gaps = sorted(set(range(first, max(found) + 1)) - found) if found else []
     if gaps:
         raise WeightsError(
             f"The file has {prefix}{max(found)} but lacks {', '.join(pattern.format(gap) for gap in gaps)}. "
@@ -63,18 +70,21 @@ def count_blocks(state: Mapping[str, Tensor], pattern: str) -> int:
 
 
 def scale_and_channels(shuffled: int, in_channels: int) -> tuple[int, int]:
-    """Splits the ``channels * scale**2`` that go into a pixel shuffle.
+    """Splits the ``channels * scale**2`` that go into a pixel shuffle, or that come out of its inverse.
 
     The product alone is ambiguous (16 is one channel at x4 or four at x2), so the channels of the input are tried first.
 
     Returns:
         (scale, channels)
+
+    Raises:
+        WeightsError: it is not of that form for any number of channels in `CHANNELS` and any scale in `SCALES`.
     """
     for channels in (in_channels, *CHANNELS):
         scale = math.isqrt(shuffled // channels)
         if scale in SCALES and scale**2 * channels == shuffled:
             return scale, channels
     raise WeightsError(
-        f"The last convolution gives {shuffled} channels, which is no image of {in_channels} or of 1, 3 or 4 channels at a "
+        f"The network shuffles {shuffled} channels into pixels, which is no image of {in_channels} or of 1, 3 or 4 channels at a "
         f"scale of {', '.join(map(str, SCALES[:-1]))} or {SCALES[-1]}."
     )

@@ -109,4 +109,5 @@ ARCHITECTURE = Architecture(
     ),
     hyperparameters=_hyperparameters,
     normalised=True,
+    has_training_form=True,
 )

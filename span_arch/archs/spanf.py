@@ -1,0 +1,106 @@
+"""SPANF: the variant of SPAN with nearest-neighbour features, of the NTIRE 2025 challenge on efficient super-resolution.
+
+Written anew from what the published checkpoint holds; the challenge's code and weights are under the MIT licence. It is
+published fused only. Size in use: 32 feature channels, 5 blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..blocks import SPAB, FusedConv3XC
+from ._record import Architecture, count_blocks, scale_and_channels
+
+
+class Entry(nn.Module):
+    """The first block: three convolutions without attention, as its input and its output differ in channels.
+
+    (B, c_in, H, W) -> (B, c_out, H, W).
+    """
+
+    def __init__(self, c_in: int, c_out: int) -> None:
+        super().__init__()
+        self.c1_r = FusedConv3XC(c_in, c_out)
+        self.c2_r = FusedConv3XC(c_out, c_out)
+        self.c3_r = FusedConv3XC(c_out, c_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.silu(self.c1_r(x), inplace=True)
+        return self.c3_r(F.silu(self.c2_r(x), inplace=True))
+
+
+class SPANF(nn.Module):
+    """(B, in_channels, H, W) in 0..1 -> (B, out_channels, H * scale, W * scale), about 0..1.
+
+    Args:
+        in_channels: channels of the image.
+        out_channels: channels of the result.
+        feature_channels: channels between the convolutions.
+        blocks: number of blocks; all but the first are attention blocks.
+        scale: how many pixels become of one, per side.
+    """
+
+    def __init__(
+        self,
+        *,
+        in_channels: int = 3,
+        out_channels: int = 3,
+        feature_channels: int = 32,
+        blocks: int = 5,
+        scale: int = 4,
+    ) -> None:
+        super().__init__()
+        near_channels = in_channels * scale**2
+        # Trained from weights that repeat each pixel scale**2 times, hence its name
+        self.conv_near = nn.Conv2d(in_channels, near_channels, 3, padding=1, groups=in_channels, bias=False)
+        self.block_1 = Entry(in_channels, feature_channels)
+        for i in range(2, blocks + 1):
+            self.add_module(f"block_{i}", SPAB(feature_channels))
+        self.conv_cat = nn.Conv2d(2 * feature_channels + near_channels, feature_channels, 1)
+        self.conv_2 = FusedConv3XC(feature_channels, out_channels * scale**2)
+        self.depth_to_space = nn.PixelShuffle(scale)
+
+    @property
+    def attention_blocks(self) -> list[SPAB]:
+        """All blocks but the first, in the order of the forward pass."""
+        return [module for module in self.children() if isinstance(module, SPAB)]
+
+    def forward(self, image: Tensor) -> Tensor:
+        x = first = self.block_1(image)
+        for block in self.attention_blocks:
+            x, _ = block(x)
+        return self.depth_to_space(self.conv_2(self.conv_cat(torch.cat([self.conv_near(image), x, first], 1))))
+
+
+def _hyperparameters(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    features, in_channels = state["block_1.c1_r.eval_conv.weight"].shape[:2]
+    scale, _ = scale_and_channels(state["conv_near.weight"].shape[0], in_channels)
+    return {
+        "in_channels": in_channels,
+        "out_channels": state["conv_2.eval_conv.weight"].shape[0] // scale**2,
+        "feature_channels": features,
+        "blocks": count_blocks(state, "block_{}.c1_r.eval_conv.weight"),
+        "scale": scale,
+    }
+
+
+ARCHITECTURE = Architecture(
+    name="SPANF",
+    module=SPANF,
+    keys=(
+        "conv_near.weight",
+        "block_1.c1_r.eval_conv.weight",
+        "block_1.c2_r.eval_conv.weight",
+        "block_1.c3_r.eval_conv.weight",
+        "conv_cat.weight",
+        "conv_2.eval_conv.weight",
+    ),
+    hyperparameters=_hyperparameters,
+    normalised=False,
+    has_training_form=False,
+)
