@@ -84,7 +84,9 @@ class DySample(nn.Module):
         shares = F.conv2d(x, weight, groups=DYSAMPLE_GROUPS)  # (B, groups * out_channels, H, W)
         shares = shares.float().reshape(-1, bias.shape[0], height, width)  # (B * groups, out_channels, H, W)
         sampled = F.grid_sample(shares, places, padding_mode="border", align_corners=False)
-        image = sampled.view(-1, DYSAMPLE_GROUPS, *sampled.shape[1:]).sum(1)  # (B, out_channels, H * scale, W * scale)
+        image = sampled.view(-1, DYSAMPLE_GROUPS, bias.shape[0], height * self.scale, width * self.scale).sum(
+            1
+        )  # (B, out_channels, H * scale, W * scale)
         return image.to(x.dtype) + bias.view(-1, 1, 1)
 
 
