@@ -18,7 +18,7 @@ from . import checkpoints
 from .archs._normalisation import PAPER, Normalisation
 from .archs._record import Architecture
 from .blocks import ConvForm, FusedConv3XC
-from .errors import CheckpointNotFoundError, WeightsError
+from .errors import CheckpointError, CheckpointNotFoundError, WeightsError
 from .registry import detect, require
 from .reparam import branched_blocks, fuse
 
@@ -103,11 +103,19 @@ def load(name_or_path: str | Path) -> FamilyModel:
     """
     path = _resolve(name_or_path)
     checkpoint = checkpoints.read(path)
+    try:
+        return _from_checkpoint(checkpoint, str(name_or_path))
+    except CheckpointError as error:  # of a state dict, which knows no file
+        raise type(error)(f"'{name_or_path}': {error}") from error
+
+
+def _from_checkpoint(checkpoint: checkpoints.Checkpoint, name: str) -> FamilyModel:
+    path = checkpoint.path
     normalisation, reason = checkpoint.normalisation, "stated in the file"
     if isinstance(normalisation, str):
         normalisation, reason = _default_normalisation(checkpoint.state, detect(checkpoint.state))
     source = Source(
-        name=str(name_or_path),
+        name=name,
         container=checkpoint.container,
         form="training" if branched_blocks(checkpoint.state) else "fused",
         sha256=_sha256(path.with_suffix(".bin") if path.suffix.lower() == ".param" else path),
@@ -132,16 +140,15 @@ def from_state_dict(
         UnknownArchitectureError: it is of no architecture of the family.
         WeightsError: tensors are missing, unexpected, misshapen or not finite.
     """
-    name = source.name if source else "the state dict"
     # Made outside the inference mode in which ComfyUI runs its nodes, so that the weights can be used outside it as well.
     with torch.inference_mode(False), torch.no_grad():
         fused = {key: tensor for key, tensor in fuse(state).items() if key != "no_norm"}
-        record = require(fused, name)
+        record = require(fused)
         if isinstance(normalisation, str):
             normalisation, _ = _default_normalisation(state, record)
         hyperparameters = record.hyperparameters(fused)
         network = build(record, hyperparameters, normalisation)
-        _check(fused, network, name)
+        _check(fused, network)
         network.load_state_dict(fused, strict=False)  # `no_norm` is the network's own; `_check` has seen to the rest
     return FamilyModel(network.eval().requires_grad_(False), record, hyperparameters, source)
 
@@ -222,7 +229,7 @@ def _sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _check(state: Mapping[str, Tensor], network: nn.Module, name: str) -> None:
+def _check(state: Mapping[str, Tensor], network: nn.Module) -> None:
     """Raises a `WeightsError` that tells all that is wrong with the tensors of a fused state dict at once."""
     expected = {key: tensor for key, tensor in network.state_dict().items() if key != "no_norm"}
     faults = [f"{key} is missing" for key in expected if key not in state]
@@ -238,6 +245,6 @@ def _check(state: Mapping[str, Tensor], network: nn.Module, name: str) -> None:
     if faults:
         more = f"; and {len(faults) - 8} more" if len(faults) > 8 else ""
         raise WeightsError(
-            f"'{name}' is a network of the family whose weights are not in order: {'; '.join(faults[:8])}{more}. "
+            f"This is a network of the family, but its weights are not in order: {'; '.join(faults[:8])}{more}. "
             "The file is damaged or unfinished: get it again from its source."
         )

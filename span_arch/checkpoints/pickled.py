@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import pickletools
+import warnings
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -31,7 +34,9 @@ def read_pickled(path: Path) -> Checkpoint:
                     "or save one from it: torch.save(torch.jit.load(FILE).state_dict(), 'weights.pth')."
                 )
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # torch warns of some pickles that it then refuses, which the error below tells
+            warnings.simplefilter("ignore")
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         strangers = _strangers(path)
         if strangers:
@@ -60,17 +65,23 @@ def _strangers(path: Path) -> list[str]:
             pickles = [archive.read(name) for name in archive.namelist() if name.endswith(".pkl")]
     else:
         pickles = [path.read_bytes()]
-    names: list[str] = []
+    names: set[str] = set()
     for data in pickles:
-        recent: list[str] = []  # the strings from which STACK_GLOBAL takes module and name
         try:
-            for opcode, argument, _ in pickletools.genops(data):
-                if opcode.name == "GLOBAL" and isinstance(argument, str):
-                    names.append(argument.replace(" ", "."))
-                elif opcode.name == "STACK_GLOBAL":
-                    names.append(".".join(recent[-2:]))
-                elif isinstance(argument, str):
-                    recent.append(argument)
+            names.update(_names(io.BytesIO(data), len(data)))
         except ValueError:  # no pickle, or not to its end; what was named before that counts
             continue
-    return sorted({name for name in names if name.split(".")[0] not in _HARMLESS})
+    return sorted(name for name in names if name.split(".")[0] not in _HARMLESS)
+
+
+def _names(stream: io.BytesIO, length: int) -> Iterator[str]:
+    """All that the pickles of a stream ask to import; before PyTorch 1.6 there are several in a row."""
+    recent: list[str] = []  # the strings from which STACK_GLOBAL takes module and name
+    while stream.tell() < length:
+        for opcode, argument, _ in pickletools.genops(stream):
+            if opcode.name == "GLOBAL" and isinstance(argument, str):
+                yield argument.replace(" ", ".")
+            elif opcode.name == "STACK_GLOBAL":
+                yield ".".join(recent[-2:])
+            elif isinstance(argument, str):
+                recent.append(argument)
