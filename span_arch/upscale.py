@@ -142,6 +142,7 @@ class _Runner:
         self._copies: dict[torch.dtype, Model] = {}
         self._most_pixels = float("inf")  # that a tile may read, as far as is known
         self._redone = 0
+        self._was_finite = True
         sight = _sight(model)
         self._exact = sight is not None and sight.radius <= _LARGEST_HALO
         self.context = Context(halo=sight.radius, unit=sight.unit) if sight is not None and self._exact else _BLENDED
@@ -188,14 +189,14 @@ class _Runner:
     def report(self) -> None:
         """Says in the log what had to be redone."""
         if self._redone:
-            _log.warning("%d tiles came out as NaN in %s and were redone in float32.", self._redone, self._dtype)
+            _log.warning("%d tiles came out as NaN or infinity in %s and were redone in float32.", self._redone, self._dtype)
 
     def _finite(self, image: Tensor) -> Tensor:
         result = self._forward(image, self._dtype)
-        if not _is_finite(result) and self._dtype is not torch.float32:
+        if not self._was_finite and self._dtype is not torch.float32:
             result = self._forward(image, torch.float32)
             self._redone += 1
-        if not _is_finite(result):
+        if not self._was_finite:
             raise NotFiniteError(
                 f"The network ({self._model.architecture.name}) gives NaN or infinity for a tile of this image, in float32 too. "
                 "Its weights are damaged, or the image has values far beyond 0..1."
@@ -206,7 +207,15 @@ class _Runner:
         layout = torch.channels_last if self._exact else torch.contiguous_format
         if dtype not in self._copies:
             self._copies[dtype] = _private_copy(self._model, self._device, dtype, layout)
+            self._copies[dtype].model.register_forward_hook(self._look)
+        self._was_finite = True
         return self._copies[dtype](image.to(self._device, dtype).contiguous(memory_format=layout))
+
+    def _look(self, _module: nn.Module, _arguments: object, result: object) -> None:
+        """Looks at what the network gives before spandrel clamps it to 0..1, which would make white of infinity."""
+        # A sum is finite only if all of its terms are: one pass over memory, and no tensor of truths.
+        if isinstance(result, Tensor) and not result.sum(dtype=torch.float32).isfinite():
+            self._was_finite = False
 
     @staticmethod
     def _largest(tiles: Sequence[Tile]) -> int:
@@ -228,11 +237,6 @@ def _read(image: Tensor, tile: Tile) -> Tensor:
 
 def _scaled(pixels: tuple[int, int], origin: int, scale: int) -> slice:
     return slice((pixels[0] - origin) * scale, (pixels[1] - origin) * scale)
-
-
-def _is_finite(image: Tensor) -> bool:
-    # A sum is not finite if any of its terms is not: one pass over memory, and no tensor of truths. In 0..1 it cannot overflow.
-    return bool(image.sum(dtype=torch.float32).isfinite())
 
 
 _sights: WeakKeyDictionary[nn.Module, ReceptiveField | None] = WeakKeyDictionary()

@@ -1,0 +1,194 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import span_arch
+from span_arch import cli
+from span_arch.archs.span import SPAN
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def draw(path: str, mode: str = "RGB", size: tuple[int, int] = (20, 14), **settings: object) -> None:
+    levels = np.random.default_rng(0).integers(0, 255, (size[1], size[0], 4), dtype=np.uint8)
+    Image.fromarray(levels).convert("RGB" if mode == "P" else mode).convert(mode).save(path, **settings)
+
+
+def run(*arguments: str) -> int:
+    return cli.main([*arguments])
+
+
+def opened(path: str) -> tuple[str, tuple[int, int]]:
+    with Image.open(path) as file:
+        return file.mode, file.size
+
+
+@pytest.mark.parametrize(("mode", "result"), [("RGB", "RGB"), ("L", "L"), ("RGBA", "RGBA"), ("P", "RGB"), ("1", "L"), ("LA", "RGBA")])
+def test_pictures_of_every_mode(mode: str, result: str, capsys: pytest.CaptureFixture[str]) -> None:
+    draw("in.png", mode)
+    assert run("in.png", "out.png", "--model", "spanx2_ch48") == 0
+    assert opened("out.png") == (result, (40, 28))
+    assert capsys.readouterr().out == "out.png: 40x28, from 20x14 by spanx2_ch48\n"
+
+
+def test_sixteen_bits_of_grey() -> None:
+    Image.fromarray(np.full((9, 9), 32768, dtype=np.uint16)).save("in.png")
+    assert run("in.png", "out.png", "--model", "spanx2_ch48") == 0
+    with Image.open("out.png") as file:
+        assert abs(int(np.array(file)[9, 9]) - 128) < 8
+
+
+def test_a_picture_is_turned_as_its_camera_says_and_keeps_its_profile() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter
+    draw("in.jpg", exif=exif, dpi=(300, 300), icc_profile=b"profile")
+    assert run("in.jpg", "out.png", "--model", "spanx2_ch48") == 0
+    with Image.open("out.png") as file:
+        assert file.size == (28, 40)
+        assert file.info["icc_profile"] == b"profile"
+        assert file.info["dpi"] == pytest.approx((300, 300), abs=0.1)
+
+
+@pytest.mark.parametrize("name", ["out.jpg", "out.webp", "out.tiff", "out.PNG"])
+def test_the_suffix_chooses_the_format(name: str) -> None:
+    draw("in.png")
+    assert run("in.png", name, "--model", "spanx2_ch48", "--tile", "16", "--precision", "float32") == 0
+    assert opened(name)[1] == (40, 28)
+
+
+def damaged(path: str) -> None:
+    draw(path)
+    Path(path).write_bytes(Path(path).read_bytes()[:300])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["in.png", "out.png", "--model", "spanx9"], 3, "Built in are"),
+        (["in.png", "out.png", "--model", "page.pth"], 3, "web page"),
+        (["in.png", "out.png", "--model", "half.param"], 3, "half.bin"),
+        (["none.png", "out.png"], 4, "no file"),
+        (["page.pth", "out.png"], 4, "no picture"),
+        (["damaged.png", "out.png"], 4, "damaged"),
+        (["in.png", "out.xyz"], 5, "no format"),
+        (["in.png", "none/out.png"], 5, "no folder"),
+        (["in.png", "."], 5, "no format"),
+        (["alpha.png", "out.jpg"], 5, "transparency"),
+        (["info", "page.pth"], 3, "web page"),
+        (["evaluate", "none", "--model", "spanx2_ch48"], 4, "no folder"),
+    ],
+)
+def test_an_error_is_one_sentence_and_a_code(arguments: list[str], code: int, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    draw("in.png")
+    draw("alpha.png", "RGBA")
+    damaged("damaged.png")
+    Path("page.pth").write_text("<html>")
+    Path("half.param").write_text("7767517\n0 0\n")
+    before = sorted(Path().iterdir())
+    assert run(*arguments) == code
+    told = capsys.readouterr()
+    assert words in told.err
+    assert told.err.startswith("span-upscale: ")
+    assert "Traceback" not in told.err
+    assert not told.out
+    assert sorted(Path().iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["in.png"], ["in.png", "out.png", "--tile", "0"], ["in.png", "out.png", "--precision", "best"], ["info"]]
+)
+def test_a_command_line_that_makes_no_sense(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run(*arguments)
+    assert ended.value.code == 2
+    assert "usage: span-upscale" in capsys.readouterr().err
+
+
+def test_an_existing_file_is_replaced_only_if_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    draw("in.png")
+    Path("out.png").write_text("mine")
+    assert run("in.png", "out.png", "--model", "spanx2_ch48") == 5
+    assert Path("out.png").read_text() == "mine"
+    assert "exists already" in capsys.readouterr().err
+    assert run("in.png", "out.png", "--model", "spanx2_ch48", "--overwrite") == 0
+    assert opened("out.png") == ("RGB", (40, 28))
+
+
+def test_ctrl_c_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    draw("in.png")
+    monkeypatch.setattr(cli, "upscale", interrupted)
+    assert run("in.png", "out.png") == 130
+    assert "stopped" in capsys.readouterr().err
+    assert [path.name for path in Path().iterdir()] == ["in.png"]
+
+
+def test_info_tells_what_a_model_is(capsys: pytest.CaptureFixture[str]) -> None:
+    network = SPAN(feature_channels=8, blocks=2, scale=2, normalisation=None)
+    span_arch.save(span_arch.from_state_dict(network.state_dict()), "network.safetensors", form="training")
+    assert run("info", "network.safetensors") == 0
+    told = dict(line.split("  ", 1) for line in capsys.readouterr().out.splitlines())
+    told = {name.strip(): fact.strip() for name, fact in told.items()}
+    assert told.pop("SHA-256") == span_arch.load("network.safetensors").source.sha256
+    assert told == {
+        "architecture": "SPAN",
+        "scale": "x2",
+        "image channels": "3",
+        "feature channels": "8",
+        "blocks": "2",
+        "parameters": f"{sum(p.numel() for p in network.parameters()):,}",
+        "receptive field": "19x19 pixels (9 to each side)",
+        "normalisation": "none (stated in the file)",
+        "container": "safetensors",
+        "form in the file": "training",
+    }
+
+
+def test_evaluate_compares_every_pair(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a", "b"):
+        draw(f"{name}_LR.png")
+        with Image.open(f"{name}_LR.png") as file:
+            file.resize((41, 28)).save(f"{name}_HR.png")  # wider by less than the scale, as in benchmarks
+    assert run("evaluate", ".", "--model", "spanx2_ch48") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["PSNR/dB", "a", "b", "mean"]
+    assert lines[1].split()[1:] == lines[3].split()[1:]
+
+
+def test_evaluate_says_what_is_missing_or_of_the_wrong_size(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("evaluate", ".", "--model", "spanx2_ch48") == 4
+    draw("a_LR.png")
+    assert run("evaluate", ".", "--model", "spanx2_ch48") == 4
+    draw("a_HR.png", size=(80, 56))
+    assert run("evaluate", ".", "--model", "spanx2_ch48") == 4
+    told = capsys.readouterr().err
+    assert all(words in told for words in ("holds no pictures", "a lacks its HR", "40x28 large, but its original is 80x56"))
+
+
+def test_psnr_and_ssim_of_known_pictures() -> None:
+    from span_arch.metrics import quality
+
+    flat = torch.full((32, 32, 3), 100 / 255)
+    assert quality(flat, flat, border=4).psnr == float("inf")
+    assert quality(flat, flat, border=4).ssim == pytest.approx(1)
+    grey_up = quality(flat + 10 / 255, flat, border=0)  # luma spans 219 of 255 levels
+    assert grey_up.psnr == pytest.approx(20 * np.log10(255 / (10 * 219 / 255)), abs=1e-6)
+
+
+def test_the_module_is_the_command() -> None:
+    run = subprocess.run([sys.executable, "-m", "span_arch", "--help"], capture_output=True, text=True, check=True)
+    assert "Upscales a picture" in run.stdout

@@ -1,0 +1,69 @@
+"""The rules of the house that code can check."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+import span_arch
+from span_arch import errors
+
+ROOT = Path(__file__).parents[1]
+
+
+def imports(path: Path) -> set[str]:
+    """The top-level names of all absolute imports of a file."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            found.add(node.module.split(".")[0])
+    return found
+
+
+def test_the_library_knows_no_host() -> None:
+    for path in (ROOT / "span_arch").rglob("*.py"):
+        assert not imports(path) & {"comfy", "comfy_api", "folder_paths", "server", "nodes"}, path
+
+
+def test_only_one_file_asks_the_host_for_more_than_its_node_types() -> None:
+    for path in (ROOT / "nodes").glob("*.py"):
+        assert path.name == "_host.py" or not imports(path) & {"comfy", "folder_paths", "server"}, path
+
+
+def test_the_public_names_are_sorted_and_there() -> None:
+    assert span_arch.__all__ == sorted(span_arch.__all__)
+    assert all(hasattr(span_arch, name) for name in span_arch.__all__)
+
+
+def test_every_error_is_drawn_in_the_tree() -> None:
+    classes = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, Exception)]
+    drawn = re.findall(r"^[ │├└─]*(\w+Error)\b", errors.__doc__ or "", re.MULTILINE)
+    assert sorted(drawn) == sorted(error.__name__ for error in classes)
+    assert all(issubclass(error, errors.SpanArchError) for error in classes)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 reads no TOML")
+def test_both_lists_of_requirements_agree() -> None:
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    listed = (ROOT / "requirements.txt").read_text().split()
+    assert listed == [name for name in project["project"]["dependencies"] if name != "torch"]  # ComfyUI has its own torch
+
+
+def test_every_node_has_a_fixed_id_and_a_help_page() -> None:
+    ids = re.findall(r'node_id="(\w+)"', "".join(path.read_text() for path in (ROOT / "nodes").glob("*.py")))
+    assert sorted(ids) == ["LoadSPANModel", "SPANUpscale"]
+    for name in ids:
+        assert (ROOT / "js" / "docs" / f"{name}.md").is_file()
+
+
+def test_tests_and_benchmarks_stay_out_of_the_registrys_zip() -> None:
+    ignored = (ROOT / ".comfyignore").read_text().split()
+    assert {"tests/", "benchmarks/", "scripts/", ".ci/"} <= set(ignored)
