@@ -12,7 +12,7 @@ _CPU_MESSAGES = ("can't allocate memory", "not enough memory", "MPS backend out 
 
 
 def free_bytes(device: torch.device) -> int:
-    """Bytes that a forward pass may take on a device: nine tenths of what is free."""
+    """Bytes that are free on a device."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
@@ -22,7 +22,7 @@ def free_bytes(device: torch.device) -> int:
         free, _ = torch.xpu.mem_get_info(device)
     else:
         free = _ASSUMED
-    return int(0.9 * free)
+    return int(free)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -38,6 +38,12 @@ _KEPT_BY_ALLOCATOR = 32 << 20
 _LEAST_ON_CPU = 256 * 256
 """Pixels of a tile below which halos cost more than that does."""
 
+_ROOM_ENOUGH = 2 << 30
+"""Bytes beyond which larger tiles gain nothing to speak of, so that no more than this is asked of others."""
+
+_SHARE = 0.7
+"""Of free memory that tiles may fill: convolutions want workspace beside the tensors that are counted."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -67,8 +73,8 @@ def upscale(
         device: where to compute; by default where the model is.
         allocate: makes the tensor for the result from its shape; of any floating type and on any device. By default it is
             float32, beside the image.
-        room: asked once for the bytes that a frame in one piece would take, it makes room and returns the bytes that are free. By
-            default the device is asked.
+        room: asked once for the bytes that would do, it makes room and returns the bytes that are free. By default the device is
+            asked.
         progress: called with pixels done and pixels in all: before the first tile, between tiles and after the last. What it
             raises ends the work and passes through.
 
@@ -151,11 +157,11 @@ class _Runner:
         """The tiles of a frame, in the order in which they are to be run."""
         size = self._dtype.itemsize / torch.float32.itemsize
         need = _footprint(self._model)
-        wanted = int(need.peak * size * height * width)
+        wanted = min(int(need.peak * size * height * width / _SHARE), _ROOM_ENOUGH)
         free = memory.free_bytes(self._device) if room is None else room(wanted)
         if side is not None:
             return by_side(height, width, side, self.context)
-        most = free / (need.peak * size)
+        most = free * _SHARE / (need.peak * size)
         if self._device.type == "cpu":
             most = min(most, max(_KEPT_BY_ALLOCATOR / (need.activation * size), _LEAST_ON_CPU))
         return by_area(height, width, max(most, SMALLEST_TILE**2), self.context)

@@ -256,3 +256,19 @@ def test_the_memory_of_a_network_is_known_before_it_runs() -> None:
     activation = 48 * 4  # bytes of a feature map, per pixel
     assert need.activation == activation
     assert 8 * activation <= need.peak <= 16 * activation
+
+
+def test_tiles_keep_to_the_memory_that_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, wanted = model(), list[int]()
+    need = footprint(network).peak
+
+    def room(bytes_wanted: int) -> int:
+        wanted.append(bytes_wanted)
+        return int(need * 3000)
+
+    span_arch.upscale(network, image(8, 8))  # from here on it is known how far the network sees
+    patched = Patched(monkeypatch, lambda real, x: real(x))
+    span_arch.upscale(network, image(150, 150), room=room)
+    assert len(wanted) == 1
+    assert wanted[0] >= need * 150 * 150
+    assert max(patched.sizes) <= 3000
