@@ -9,13 +9,14 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 from spandrel.architectures.ESRGAN import ESRGAN
 
 import span_arch
-from span_arch import errors
+from span_arch import checkpoints, errors
 from span_arch.archs.span import SPAN
 
 State = dict[str, torch.Tensor]
@@ -71,6 +72,14 @@ def test_a_file_that_exists_is_left_as_it_is(tmp_path: Path) -> None:
     with pytest.raises(errors.OutputError, match="exists already"):
         span_arch.save(span_arch.from_state_dict(state()), path)
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("network.pth", "mine")]
+
+
+def test_a_file_is_replaced_whole_and_never_written_over(tmp_path: Path) -> None:
+    path, other_name = tmp_path / "network.pth", tmp_path / "other name.pth"
+    path.write_text("mine")
+    other_name.hardlink_to(path)
+    span_arch.save(span_arch.from_state_dict(state()), path, overwrite=True)
+    assert other_name.read_text() == "mine"
 
 
 def test_a_disk_that_is_full_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,6 +189,17 @@ def test_a_bad_file_is_told_what_it_is(
     assert isinstance(raised.value, errors.CheckpointError)
     assert name.split(".")[0] in str(raised.value)
     assert not Path("it-ran").exists()
+
+
+def test_half_precision_weights_of_an_odd_number_are_padded_to_words(tmp_path: Path) -> None:
+    layers = ["Input image 0 1 image", "Convolution /a/Conv 1 1 image a 0=1 1=3 5=1 6=9", "Convolution /b/Conv 1 1 a b 0=1 1=1 6=1"]
+    (tmp_path / "odd.param").write_text("\n".join(["7767517", "3 3", *layers]))
+    flag = (0x01306B47).to_bytes(4, "little")
+    weights = np.arange(9, dtype="<f2").tobytes() + b"\0\0" + np.array([0.5], "<f4").tobytes()
+    (tmp_path / "odd.bin").write_bytes(flag + weights + bytes(4) + np.array([2.5], "<f4").tobytes())
+    found = checkpoints.read(tmp_path / "odd.bin").state
+    assert found["a.weight"].flatten().tolist() == list(range(9))
+    assert (found["a.bias"].item(), found["b.weight"].item()) == (0.5, 2.5)
 
 
 def change(old: str, new: str) -> Callable[[Path], None]:
