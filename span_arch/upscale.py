@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import math
 from collections.abc import Callable, Sequence
 from weakref import WeakKeyDictionary
 
@@ -102,7 +103,7 @@ def upscale(
 
     runner = _Runner(model, torch.device(device) if device is not None else model.device, precision, between_tiles)
     tiles = runner.tiles(height, width, tile, room)
-    out = torch.empty(shape, dtype=torch.float32, device=image.device) if allocate is None else allocate(shape)
+    out = _allocate(shape, allocate or (lambda shape: torch.empty(tuple(shape), dtype=torch.float32, device=image.device)))
     for frame, target in zip(image, out, strict=True):
         planes = channels.split(frame.movedim(-1, 0))
         result = target.movedim(-1, 0)  # (H * scale, W * scale, C) -> (C, H * scale, W * scale), of the same memory
@@ -115,6 +116,20 @@ def upscale(
     between_tiles()
     runner.report()
     return out
+
+
+def _allocate(shape: tuple[int, int, int, int], allocate: Callable[[Sequence[int]], Tensor]) -> Tensor:
+    try:
+        return allocate(shape)
+    except (RuntimeError, MemoryError) as error:
+        if not memory.is_out_of_memory(error):
+            raise
+        frames, height, width, _ = shape
+        size = math.prod(shape) * torch.float32.itemsize / 1e9
+        raise OutOfMemoryError(
+            f"There is not enough memory for the result: {frames} image{'s' * (frames > 1)} of {width}x{height} pixels take {size:.1f} GB. "
+            "Upscale fewer images at a time, or smaller ones, or with a model of a smaller scale."
+        ) from error
 
 
 class _Canvas:
@@ -148,7 +163,7 @@ class _Runner:
         self._copies: dict[torch.dtype, Model] = {}
         self._most_pixels = float("inf")  # that a tile may read, as far as is known
         self._redone = 0
-        self._was_finite = True
+        self._watch = _Watch()
         sight = _sight(model)
         self._exact = sight is not None and sight.radius <= _LARGEST_HALO
         self.context = Context(halo=sight.radius, unit=sight.unit) if sight is not None and self._exact else _BLENDED
@@ -199,10 +214,10 @@ class _Runner:
 
     def _finite(self, image: Tensor) -> Tensor:
         result = self._forward(image, self._dtype)
-        if not self._was_finite and self._dtype is not torch.float32:
+        if not self._watch.finite and self._dtype is not torch.float32:
             result = self._forward(image, torch.float32)
             self._redone += 1
-        if not self._was_finite:
+        if not self._watch.finite:
             raise NotFiniteError(
                 f"The network ({self._model.architecture.name}) gives NaN or infinity for a tile of this image, in float32 too. "
                 "Its weights are damaged, or the image has values far beyond 0..1."
@@ -213,19 +228,27 @@ class _Runner:
         layout = torch.channels_last if self._exact else torch.contiguous_format
         if dtype not in self._copies:
             self._copies[dtype] = _private_copy(self._model, self._device, dtype, layout)
-            self._copies[dtype].model.register_forward_hook(self._look)
-        self._was_finite = True
+            self._copies[dtype].model.register_forward_hook(self._watch)
+        self._watch.finite = True
         return self._copies[dtype](image.to(self._device, dtype).contiguous(memory_format=layout))
-
-    def _look(self, _module: nn.Module, _arguments: object, result: object) -> None:
-        """Looks at what the network gives before spandrel clamps it to 0..1, which would make white of infinity."""
-        # A sum is finite only if all of its terms are: one pass over memory, and no tensor of truths.
-        if isinstance(result, Tensor) and not result.sum(dtype=torch.float32).isfinite():
-            self._was_finite = False
 
     @staticmethod
     def _largest(tiles: Sequence[Tile]) -> int:
         return max(piece.rows.length * piece.columns.length for piece in tiles)
+
+
+class _Watch:
+    """Looks at what a network gives before spandrel clamps it to 0..1, which would make white of infinity."""
+
+    # An object of its own: if the network knew its runner, which knows the network, both would outlive their use.
+
+    def __init__(self) -> None:
+        self.finite = True
+
+    def __call__(self, module: nn.Module, arguments: object, result: object) -> None:
+        # A sum is finite only if all of its terms are: one pass over memory, and no tensor of truths.
+        if isinstance(result, Tensor) and not result.sum(dtype=torch.float32).isfinite():
+            self.finite = False
 
 
 def _private_copy(model: Model, device: torch.device, dtype: torch.dtype, layout: torch.memory_format) -> Model:

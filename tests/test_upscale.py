@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
@@ -272,3 +273,23 @@ def test_tiles_keep_to_the_memory_that_there_is(monkeypatch: pytest.MonkeyPatch)
     assert len(wanted) == 1
     assert wanted[0] >= need * 150 * 150
     assert max(patched.sizes) <= 3000
+
+
+def test_a_result_that_does_not_fit_is_told_in_gigabytes() -> None:
+    def full(shape: Sequence[int]) -> Tensor:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    with pytest.raises(errors.OutOfMemoryError, match=r"3 images of 4000x2000 pixels take 0\.3 GB"):
+        span_arch.upscale(model(), torch.zeros(1, 1, 1, 3).expand(3, 1000, 2000, 3), allocate=full)
+
+
+def test_no_copy_of_the_network_outlives_its_use() -> None:
+    network = model()
+    gc.disable()
+    try:
+        span_arch.upscale(network, image())
+        before = sum(type(thing) is SPAN for thing in gc.get_objects())
+        span_arch.upscale(network, image())
+        assert sum(type(thing) is SPAN for thing in gc.get_objects()) == before
+    finally:
+        gc.enable()
