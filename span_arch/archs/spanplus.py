@@ -79,15 +79,13 @@ class DySample(nn.Module):
 
         # Sampling is linear, so every group's share of end_conv can go before it, where there are scale**2 times fewer pixels.
         # Moreover the samples are then of out_channels instead of channels / groups. What is left of end_conv is to add the shares.
-        weight, bias = self.end_conv.weight, cast(Tensor, self.end_conv.bias)
-        weight = torch.cat(weight.chunk(DYSAMPLE_GROUPS, 1))  # (groups * out_channels, channels / groups, 1, 1)
-        shares = F.conv2d(x, weight, groups=DYSAMPLE_GROUPS)  # (B, groups * out_channels, H, W)
-        shares = shares.float().reshape(-1, bias.shape[0], height, width)  # (B * groups, out_channels, H, W)
+        groups, out_channels, bias = DYSAMPLE_GROUPS, self.end_conv.out_channels, cast(Tensor, self.end_conv.bias)
+        weight = torch.cat(self.end_conv.weight.chunk(groups, 1))  # (groups * out_channels, channels / groups, 1, 1)
+        shares = F.conv2d(x, weight, groups=groups).float()  # (B, groups * out_channels, H, W)
+        shares = shares.reshape(-1, out_channels, height, width)  # (B * groups, out_channels, H, W)
         sampled = F.grid_sample(shares, places, padding_mode="border", align_corners=False)
-        image = sampled.view(-1, DYSAMPLE_GROUPS, bias.shape[0], height * self.scale, width * self.scale).sum(
-            1
-        )  # (B, out_channels, H * scale, W * scale)
-        return image.to(x.dtype) + bias.view(-1, 1, 1)
+        sampled = sampled.view(-1, groups, out_channels, height * self.scale, width * self.scale)
+        return sampled.sum(1).to(x.dtype) + bias.view(-1, 1, 1)
 
 
 class SPANPlus(nn.Module):
