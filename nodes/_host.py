@@ -31,9 +31,11 @@ def advanced(widget: Any) -> Any:
 def model_files() -> list[str]:
     """The files in the host's model folders that may hold a network, by the names that the host gives them.
 
-    Of an ncnn pair the .param is listed. The host knows only its .bin, so that is where it is looked for.
+    Of an ncnn pair the .param is listed. The host knows only its .bin, so that is where it is looked for. Of .onnx files it knows
+    nothing, so they are looked for beside.
     """
-    names: list[str] = []
+    folders = map(Path, folder_paths.get_folder_paths(_FOLDER))
+    names = [str(file.relative_to(folder)) for folder in folders for file in folder.rglob("*.onnx")]
     for name in folder_paths.get_filename_list(_FOLDER):
         path = Path(name)
         if path.suffix.lower() == ".bin":
@@ -42,7 +44,7 @@ def model_files() -> list[str]:
                 continue  # weights of some other program
         if path.suffix.lower() in checkpoints.SUFFIXES:
             names.append(str(path))
-    return names
+    return sorted(set(names), key=str.lower)
 
 
 def model_path(name: str) -> Path | None:
@@ -91,6 +93,12 @@ def progress() -> Callable[[int, int], None]:
         bar.update_absolute(done, total)
 
     return move
+
+
+def new_file(prefix: str, suffix: str) -> Path:
+    """A file in the host's output folder that does not exist yet, numbered as the host numbers what it saves."""
+    folder, name, counter, _, _ = folder_paths.get_save_image_path(prefix, folder_paths.get_output_directory())
+    return Path(folder) / f"{name}_{counter:05}_{suffix}"
 
 
 def empty_image(shape: Sequence[int]) -> Tensor:

@@ -3,9 +3,24 @@
 from __future__ import annotations
 
 from . import errors
+from .archs._normalisation import Normalisation
 from .errors import SpanArchError
-from .model import FamilyModel, Source, builtin_names, from_state_dict, load
+from .load import builtin_names, load
+from .model import FamilyModel, Source, from_state_dict
+from .register import register
 from .save import save
 from .upscale import upscale
 
-__all__ = ["FamilyModel", "Source", "SpanArchError", "builtin_names", "errors", "from_state_dict", "load", "save", "upscale"]
+__all__ = [
+    "FamilyModel",
+    "Normalisation",
+    "Source",
+    "SpanArchError",
+    "builtin_names",
+    "errors",
+    "from_state_dict",
+    "load",
+    "register",
+    "save",
+    "upscale",
+]

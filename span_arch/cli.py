@@ -1,7 +1,8 @@
 """The command line, ``span-upscale``.
 
 Exit codes: 0 done; 2 the command line makes no sense; 3 the model; 4 the picture; 5 the output file; 6 out of memory, or a network
-that gives no finite result; 130 stopped with Ctrl+C. Messages go to standard error, results to standard output.
+that gives no finite result; 7 a package is missing; 130 stopped with Ctrl+C. Messages go to standard error, results to standard
+output.
 """
 
 from __future__ import annotations
@@ -11,17 +12,20 @@ import contextlib
 import sys
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+import torch
 from tqdm import tqdm
 
 from . import errors
 from .evaluate import evaluate, mean
 from .files import check_output
 from .info import describe
-from .model import load
+from .load import load
+from .model import FamilyModel
 from .pictures import Picture, check_format, read_picture, write_picture
 from .precision import PRECISIONS
+from .save import Form, save
 from .upscale import Progress, upscale
 
 _EXIT_CODES: tuple[tuple[type[errors.SpanArchError], int], ...] = (
@@ -29,10 +33,12 @@ _EXIT_CODES: tuple[tuple[type[errors.SpanArchError], int], ...] = (
     (errors.CheckpointError, 3),
     (errors.ImageError, 4),
     (errors.OutputError, 5),
+    (errors.VerificationError, 5),
+    (errors.MissingExtraError, 7),
     (errors.SpanArchError, 6),
 )
 
-_COMMANDS = ("info", "evaluate")
+_DTYPES = ("float32", "float16", "bfloat16")
 _DEFAULT_MODEL = "spanx4_ch48"
 
 
@@ -52,9 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
-    if arguments and arguments[0] in _COMMANDS:  # pictures of these names can be given as ./info
-        parser = _info_parser() if arguments[0] == "info" else _evaluate_parser()
-        return parser.parse_args(arguments[1:])
+    commands = {"info": _info_parser, "evaluate": _evaluate_parser, "convert": _convert_parser}
+    if arguments and arguments[0] in commands:  # pictures of these names can be given as ./info
+        return commands[arguments[0]]().parse_args(arguments[1:])
     return _upscale_parser().parse_args(arguments)
 
 
@@ -62,8 +68,8 @@ def _upscale_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="span-upscale",
         description="Upscales a picture with a network of the SPAN family.",
-        epilog="Further commands: 'span-upscale info MODEL' tells what a model is; 'span-upscale evaluate DIR --model MODEL' measures "
-        "PSNR and SSIM on a benchmark. Each has its own --help.",
+        epilog="Further commands: 'span-upscale info MODEL' tells what a model is; 'span-upscale convert IN OUT' writes it for another "
+        "program; 'span-upscale evaluate DIR --model MODEL' measures PSNR and SSIM on a benchmark. Each has its own --help.",
     )
     parser.add_argument("input", type=Path, metavar="INPUT", help="the picture to upscale")
     parser.add_argument("output", type=Path, metavar="OUTPUT", help="where to write the result; the suffix chooses the format")
@@ -95,10 +101,42 @@ def _evaluate_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _convert_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="span-upscale convert",
+        description="Writes a model to a file for this or another program, tries it there on a small picture, and compares.",
+    )
+    _add_model(parser, "model")
+    parser.add_argument(
+        "output",
+        type=Path,
+        metavar="OUTPUT",
+        help="what to write: .safetensors, .pth, .onnx (for onnxruntime, OpenVINO, TensorRT), or .param (an ncnn pair with its .bin, for "
+        "Upscayl, which wants x2 or x4 in the name)",
+    )
+    parser.add_argument(
+        "--form",
+        choices=get_args(Form),
+        default="fused",
+        help="'training': with the branches that spandrel, chaiNNer and ComfyUI's own loader want (.safetensors, .pth; default: fused)",
+    )
+    parser.add_argument("--dtype", choices=_DTYPES, help="type of the weights (default: float32)")
+    parser.add_argument("--overwrite", action="store_true", help="replace OUTPUT if it exists")
+    parser.set_defaults(run=_convert)
+    return parser
+
+
 def _add_model(parser: argparse.ArgumentParser, name: str, **settings: Any) -> None:
     default = f" (default: {settings['default']})" if "default" in settings else ""
-    text = f"a built-in network, or a .safetensors, .pth, .pt, .ckpt or ncnn .param file{default}"
+    text = f"a built-in network, or a .safetensors, .pth, .pt, .ckpt, .onnx or ncnn .param file{default}"
     parser.add_argument(name, metavar="MODEL", help=text, **settings)
+    parser.add_argument(
+        "--normalise",
+        default="auto",
+        metavar="HOW",
+        help="what the model does to its image first: auto (as its file states, or else as it answers to a probe), paper, imagenet, none, "
+        "or a mean for R, G, B and a range, as '0.485 0.456 0.406 1' (default: auto)",
+    )
 
 
 def _add_precision(parser: argparse.ArgumentParser) -> None:
@@ -118,7 +156,7 @@ def _upscale(options: argparse.Namespace) -> None:
     check_format(options.output)
     check_output(options.output, overwrite=options.overwrite)  # before the work rather than after it
     picture = read_picture(options.input)
-    model = load(options.model)
+    model = _load(options)
     with _progress_bar() as progress:
         result = upscale(model, picture.image, tile=options.tile, precision=options.precision, progress=progress)
     write_picture(options.output, Picture(result, picture.info), overwrite=options.overwrite)
@@ -126,15 +164,27 @@ def _upscale(options: argparse.Namespace) -> None:
     print(f"{options.output}: {after}, from {before} by {options.model}")
 
 
+def _convert(options: argparse.Namespace) -> None:
+    check_output(options.output, overwrite=options.overwrite)
+    dtype = getattr(torch, options.dtype) if options.dtype else None
+    model = _load(options)
+    save(model, options.output, form=options.form, dtype=dtype, overwrite=options.overwrite)
+    print(f"{options.output}: {model.record.name} x{model.scale}, {options.form}, tried and compared")
+
+
+def _load(options: argparse.Namespace) -> FamilyModel:
+    return load(options.model, normalise=options.normalise)
+
+
 def _info(options: argparse.Namespace) -> None:
-    facts = describe(load(options.model))
+    facts = describe(_load(options))
     width = max(map(len, facts))
     for name, fact in facts.items():
         print(f"{name:<{width}}  {fact}")
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    model = load(options.model)
+    model = _load(options)
     results = list(evaluate(model, options.folder, precision=options.precision))
     width = max(len("mean"), *(len(result.name) for result in results))
     print(f"{'':<{width}}  PSNR/dB    SSIM")

@@ -9,7 +9,9 @@
     │   └── WeightsError               of this family, but tensors are missing, misshapen or not finite
     ├── ImageError                     an image of a size, a shape or a content that cannot be upscaled
     ├── OptionError                    a setting outside its range
+    ├── VerificationError              a file that was written and does not do what it should
     ├── OutputError                    a file that exists already or cannot be written
+    ├── MissingExtraError              a package that only some need, and that is not installed
     ├── NotFiniteError                 a network that answers with NaN or infinity even in float32
     └── OutOfMemoryError               not even the smallest tile fits
 
@@ -57,6 +59,14 @@ class OptionError(SpanArchError):
 
 class OutputError(SpanArchError):
     """A file that exists already, or that cannot be written."""
+
+
+class MissingExtraError(SpanArchError):
+    """A package that is needed for what was asked, and that is not installed."""
+
+
+class VerificationError(SpanArchError):
+    """A file that was written, read again by the program it is for, and gave another picture."""
 
 
 class NotFiniteError(SpanArchError):

@@ -21,8 +21,9 @@ def describe(model: FamilyModel) -> dict[str, str]:
         "receptive field": "not finite" if sight is None else f"{side}x{side} pixels ({sight.radius} to each side)",
         "normalisation": str(model.normalisation or "none"),
     }
+    if model.normalisation_known:
+        facts["normalisation"] += f" ({model.normalisation_known})"
     if model.source is not None:
-        facts["normalisation"] += f" ({model.source.normalisation})"
         facts |= {"container": model.source.container, "form in the file": model.source.form, "SHA-256": model.source.sha256}
         facts |= {key: model.source.metadata[key] for key in ("authors", "license", "source") if key in model.source.metadata}
     return facts

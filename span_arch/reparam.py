@@ -21,7 +21,8 @@ each with ``.weight`` and ``.bias``. Training code is free to leave ``eval_conv`
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
@@ -32,18 +33,24 @@ GAIN = 2
 """The gain of every published Conv3XC, and so of what `unfuse` writes."""
 
 _BRANCHES = ("sk", "conv.0", "conv.1", "conv.2")
+_KINDS = ("weight", "bias")
 _BRANCH_KEY = re.compile(r"(?P<prefix>.+)\.(sk|conv\.[012])\.weight")
 
 
-def branched_blocks(state: Mapping[str, Tensor]) -> list[str]:
-    """The prefixes of all convolutions of ``state`` that are there in their training form, in the order of the file.
+def branched_blocks(state: Iterable[str]) -> list[str]:
+    """The prefixes of all convolutions that a state dict, or its keys, has in their training form, in the order of the file.
 
     A block of which a branch is missing counts; another network's ``conv.0``, ``conv.1`` and so on does not.
     """
-    found: dict[str, int] = {}
-    for match in filter(None, map(_BRANCH_KEY.fullmatch, state)):
-        found[match["prefix"]] = found.get(match["prefix"], 0) + 1
-    return [p for p, n in found.items() if n >= 2 and (f"{p}.sk.weight" in state or f"{p}.eval_conv.weight" in state)]
+    keys = dict.fromkeys(state)
+    found = Counter(match["prefix"] for match in filter(None, map(_BRANCH_KEY.fullmatch, keys)))
+    return [p for p, n in found.items() if n >= 2 and (f"{p}.sk.weight" in keys or f"{p}.eval_conv.weight" in keys)]
+
+
+def fused_keys(state: Iterable[str]) -> set[str]:
+    """The keys that `fuse` gives, from the keys of a state dict alone. Knows no error, whatever network the keys are of."""
+    blocks = branched_blocks(state)
+    return (set(state) - _branch_keys(blocks)) | {f"{p}.eval_conv.{kind}" for p in blocks for kind in _KINDS}
 
 
 def fuse(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -56,7 +63,7 @@ def fuse(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         WeightsError: a branch is missing, or the branches do not fit each other.
     """
     blocks = branched_blocks(state)
-    owned = {f"{p}.{part}.{kind}" for p in blocks for part in (*_BRANCHES, "eval_conv") for kind in ("weight", "bias")}
+    owned = _branch_keys(blocks)
     fused = {key: tensor for key, tensor in state.items() if key not in owned}
     for prefix in blocks:
         fused[f"{prefix}.eval_conv.weight"], fused[f"{prefix}.eval_conv.bias"] = _fuse_block(state, prefix)
@@ -79,8 +86,12 @@ def unfuse(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return branched
 
 
+def _branch_keys(blocks: Iterable[str]) -> set[str]:
+    return {f"{p}.{part}.{kind}" for p in blocks for part in (*_BRANCHES, "eval_conv") for kind in _KINDS}
+
+
 def _fuse_block(state: Mapping[str, Tensor], prefix: str) -> tuple[Tensor, Tensor]:
-    keys = [f"{prefix}.{branch}.{kind}" for branch in _BRANCHES for kind in ("weight", "bias")]
+    keys = [f"{prefix}.{branch}.{kind}" for branch in _BRANCHES for kind in _KINDS]
     missing = [key for key in keys if key not in state]
     if missing:
         raise WeightsError(

@@ -130,7 +130,7 @@ def assert_close(found: Tensor, expected: Tensor, tolerance: float = 1e-5) -> No
 @every_trained_variant
 def test_a_network_computes_the_same_fused_as_with_its_branches(variant: Variant) -> None:
     training = variant.network(Conv3XC)
-    fused = from_state_dict(training.state_dict(), normalisation=variant.normalisation).model
+    fused = from_state_dict(training.state_dict(), normalise=variant.normalisation).model
     with torch.no_grad():
         assert_close(fused(variant.image()), training(variant.image()))
 
@@ -151,7 +151,7 @@ def test_nothing_but_rounding_differs_between_the_forms(variant: Variant) -> Non
 def test_the_state_dict_of_a_loaded_network_is_the_published_fused_format(variant: Variant) -> None:
     for form in forms(variant):
         state = variant.network(form).state_dict()
-        loaded = from_state_dict(state, normalisation=variant.normalisation).model.state_dict()
+        loaded = from_state_dict(state, normalise=variant.normalisation).model.state_dict()
         assert set(loaded) == set(fuse(state))
         assert not [key for key in loaded if ".sk." in key]
 
@@ -160,7 +160,7 @@ def test_the_state_dict_of_a_loaded_network_is_the_published_fused_format(varian
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 def test_weights_in_half_precision_load_as_float32(variant: Variant, dtype: torch.dtype) -> None:
     state: State = {key: tensor.to(dtype) for key, tensor in variant.network().state_dict().items()}
-    loaded = from_state_dict(state, normalisation=variant.normalisation).model
+    loaded = from_state_dict(state, normalise=variant.normalisation).model
     for key, tensor in loaded.state_dict().items():
         assert tensor.dtype == torch.float32
         assert torch.equal(tensor, state[key].float())
@@ -208,7 +208,7 @@ def test_every_network_is_recognised_as_itself_alone() -> None:
 @every_variant
 def test_hyperparameters_are_read_back(variant: Variant) -> None:
     for form in forms(variant):
-        model = from_state_dict(variant.network(form).state_dict(), normalisation=variant.normalisation)
+        model = from_state_dict(variant.network(form).state_dict(), normalise=variant.normalisation)
         assert model.hyperparameters == variant.hyperparameters
         assert model.scale == variant.hyperparameters["scale"]
         assert model.input_channels == variant.hyperparameters["in_channels"]
@@ -295,8 +295,8 @@ def test_sizes_that_no_network_has_are_an_error(variant: Variant, key: str, chan
 def test_only_span_may_be_normalised() -> None:
     state = variant(SPANF, 3, 8, 2, 2).network().state_dict()
     assert from_state_dict(state).normalisation is None
-    with pytest.raises(WeightsError, match="SPANF"):
-        from_state_dict(state, normalisation=PAPER)
+    with pytest.raises(OptionError, match="SPANF"):
+        from_state_dict(state, normalise=PAPER)
 
 
 # Against published checkpoints, other code, and formulas

@@ -96,11 +96,15 @@ def test_a_disk_that_is_full_leaves_the_old_file(tmp_path: Path, monkeypatch: py
 
 
 def test_a_normalisation_that_a_pickle_cannot_tell_is_not_lost_in_silence(ncnn_folder: Path, tmp_path: Path) -> None:
-    model = span_arch.load(ncnn_folder / "models" / "4xSPANkendata.param")
+    truth = ncnn_folder / "models" / "4xSPANkendata.param"
+    model = span_arch.load(truth, normalise=((0.3, 0.4, 0.5), 2))
     with pytest.raises(errors.OptionError, match=r"no room to say"):
         span_arch.save(model, tmp_path / "network.pth")
+    assert not list(tmp_path.iterdir())
     span_arch.save(model, tmp_path / "network.safetensors")
     assert span_arch.load(tmp_path / "network.safetensors").normalisation == model.normalisation
+    span_arch.save(span_arch.load(truth), tmp_path / "network.pth")
+    assert span_arch.load(tmp_path / "network.pth").normalisation == span_arch.load(truth).normalisation
 
 
 class Code:
@@ -165,7 +169,7 @@ CORPUS: list[tuple[str, Callable[[Path], object], type[errors.SpanArchError], st
     ("nearly.pth", with_tensor("conv_cat.weight", None), errors.UnknownArchitectureError, r"nearest is SPAN, but conv_cat\.weight"),
     ("gap.pth", pickled({k: t for k, t in state().items() if "block_3" not in k}), WEIGHTS, r"lacks block_3\.c1_r"),
     ("missing.bias.pth", with_tensor("conv_2.eval_conv.bias", None), WEIGHTS, r"conv_2\.eval_conv\.bias is missing"),
-    ("extra.pth", with_tensor("conv_9.weight", torch.zeros(1)), WEIGHTS, r"conv_9\.weight is unexpected"),
+    ("extra.pth", with_tensor("conv_9.weight", torch.zeros(1, 1, 1, 1)), WEIGHTS, r"conv_9\.weight is unexpected"),
     ("shape.pth", with_tensor("conv_2.eval_conv.weight", torch.zeros(4, 3, 3, 3)), WEIGHTS, r"\(4, 3, 3, 3\), expected \(4, 4, 3, 3\)"),
     ("nan.pth", with_tensor("conv_cat.bias", torch.full((4,), torch.nan)), WEIGHTS, r"conv_cat\.bias has 4 values that are NaN"),
     ("infinite.pth", with_tensor("conv_cat.bias", torch.full((4,), -torch.inf)), WEIGHTS, "infinite"),
@@ -192,7 +196,7 @@ def test_a_bad_file_is_told_what_it_is(
 
 
 def test_half_precision_weights_of_an_odd_number_are_padded_to_words(tmp_path: Path) -> None:
-    layers = ["Input image 0 1 image", "Convolution /a/Conv 1 1 image a 0=1 1=3 5=1 6=9", "Convolution /b/Conv 1 1 a b 0=1 1=1 6=1"]
+    layers = ["Input image 0 1 image", "Convolution /a/Conv 1 1 image a 0=1 1=3 4=1 5=1 6=9", "Convolution /b/Conv 1 1 a b 0=1 1=1 6=1"]
     (tmp_path / "odd.param").write_text("\n".join(["7767517", "3 3", *layers]))
     flag = (0x01306B47).to_bytes(4, "little")
     weights = np.arange(9, dtype="<f2").tobytes() + b"\0\0" + np.array([0.5], "<f4").tobytes()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +15,8 @@ from ..errors import WeightsError
 
 CHANNELS = (3, 1, 4)
 """Channels that an image may have, the usual number first."""
+
+_NUMBER = re.compile("0|[1-9][0-9]{0,8}")
 
 SCALES = (1, 2, 3, 4, 8)
 """Scales that networks of the family are published with."""
@@ -43,9 +47,12 @@ class Architecture:
     has_training_form: bool
     """Whether it is published with branches, too. If so, the module takes ``conv``, the form of its convolutions."""
 
-    def missing_keys(self, state: Mapping[str, Tensor]) -> list[str]:
-        """Those of `keys` that ``state`` lacks: none, if it is of this architecture."""
-        return [key for key in self.keys if key not in state]
+    examples: tuple[Callable[[int], nn.Module], ...]
+    """For every set of names that convolutions go by: a network with these, as small as can be, with so many blocks."""
+
+    def missing_keys(self, keys: Container[str]) -> list[str]:
+        """Those of `keys` that a fused state dict lacks: none, if it is of this architecture."""
+        return [key for key in self.keys if key not in keys]
 
 
 def count_blocks(state: Mapping[str, Tensor], pattern: str, first: int = 1) -> int:
@@ -58,12 +65,12 @@ def count_blocks(state: Mapping[str, Tensor], pattern: str, first: int = 1) -> i
     found = {
         int(number)
         for key in state
-        if key.startswith(prefix) and key.endswith(suffix) and (number := key[len(prefix) : -len(suffix)]).isdecimal()
+        if key.startswith(prefix) and key.endswith(suffix) and _NUMBER.fullmatch(number := key[len(prefix) : -len(suffix)])
     }
-    gaps = sorted(set(range(first, max(found) + 1)) - found) if found else []
-    if gaps:
+    if found and max(found) != first + len(found) - 1:  # a hostile file may have a block of any number, so gaps are not listed
+        gaps = itertools.islice((i for i in itertools.count(first) if i not in found), min(4, max(found) - len(found) - first + 1))
         raise WeightsError(
-            f"The file has {prefix}{max(found)} but lacks {', '.join(pattern.format(gap) for gap in gaps)}. "
+            f"The file has {prefix}{max(found)} but lacks {', '.join(map(pattern.format, gaps))}. "
             "A network needs all of its blocks: get the file again from its source."
         )
     return len(found)

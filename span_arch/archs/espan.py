@@ -107,4 +107,5 @@ ARCHITECTURE = Architecture(
     hyperparameters=_hyperparameters,
     normalised=False,
     has_training_form=False,
+    examples=(lambda blocks: ESPAN(feature_channels=4, blocks=blocks),),
 )

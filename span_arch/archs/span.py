@@ -110,4 +110,5 @@ ARCHITECTURE = Architecture(
     hyperparameters=_hyperparameters,
     normalised=True,
     has_training_form=True,
+    examples=(lambda blocks: SPAN(feature_channels=4, blocks=blocks),),
 )

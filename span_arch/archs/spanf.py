@@ -103,4 +103,5 @@ ARCHITECTURE = Architecture(
     hyperparameters=_hyperparameters,
     normalised=False,
     has_training_form=False,
+    examples=(lambda blocks: SPANF(feature_channels=4, blocks=blocks),),
 )

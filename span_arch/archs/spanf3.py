@@ -140,4 +140,8 @@ ARCHITECTURE = Architecture(
     hyperparameters=_hyperparameters,
     normalised=False,
     has_training_form=True,
+    examples=(
+        lambda blocks: SPANF3(feature_channels=4, blocks=blocks),
+        lambda blocks: SPANF3(feature_channels=4, blocks=blocks, unshuffle=2, scale=2),
+    ),
 )

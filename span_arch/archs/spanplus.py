@@ -154,7 +154,9 @@ def _upsampler(state: Mapping[str, Tensor], in_channels: int) -> tuple[Upsampler
     if "upsampler.weight" in state:
         return "conv", 1, state["upsampler.weight"].shape[0]
     if "upsampler.offset.weight" in state and "upsampler.end_conv.weight" in state:
-        offsets = state["upsampler.offset.weight"].shape[0]
+        offsets, features = state["upsampler.offset.weight"].shape[:2]
+        if features % DYSAMPLE_GROUPS:
+            raise WeightsError(f"The upsampler takes {features} channels, which are no {DYSAMPLE_GROUPS} groups. The file is damaged.")
         for scale in SCALES:
             if offsets == 2 * DYSAMPLE_GROUPS * scale**2:
                 return "dys", scale, state["upsampler.end_conv.weight"].shape[0]
@@ -183,4 +185,8 @@ ARCHITECTURE = Architecture(
     hyperparameters=_hyperparameters,
     normalised=False,
     has_training_form=True,
+    examples=(
+        lambda blocks: SPANPlus(feature_channels=4, blocks=(blocks - 1,), upsampler="ps"),
+        lambda blocks: SPANPlus(feature_channels=4, blocks=(blocks - 1,), upsampler="conv", scale=1),
+    ),
 )

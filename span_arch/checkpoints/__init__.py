@@ -6,6 +6,7 @@ The containers, by suffix:
 ``.safetensors``, ``.sft``     tensors and a little metadata
 ``.pth``, ``.pt``, ``.ckpt``   pickles of PyTorch, of which only the tensors are ever read
 ``.param`` with ``.bin``       an ncnn pair: the graph as text, and the weights
+``.onnx``                      a graph with its weights
 =============================  ==========================================================
 """
 
@@ -17,6 +18,7 @@ from ..errors import CheckpointError, CheckpointNotFoundError
 from ._checkpoint import Checkpoint
 from ._clean import clean
 from .ncnn import read_ncnn
+from .onnx import read_onnx
 from .pickled import read_pickled
 from .safetensors import read_safetensors
 from .sniff import explain
@@ -31,6 +33,7 @@ _READERS = {
     ".ckpt": read_pickled,
     ".param": read_ncnn,
     ".bin": read_ncnn,
+    ".onnx": read_onnx,
 }
 
 SUFFIXES = tuple(_READERS)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..archs._normalisation import Normalisation
+from ..graph import Graph
 
 
 @dataclass(frozen=True)
@@ -18,8 +19,10 @@ class Checkpoint:
     container: str
     """The format in words, such as ``safetensors``."""
     state: Mapping[str, Any]
-    """Tensors by attribute path. Readers may leave wrappers in; `read` takes them off."""
+    """Tensors by attribute path. Readers may leave wrappers in; `read` takes them off. Empty where a graph has lost its names."""
     metadata: Mapping[str, str] = field(default_factory=dict[str, str])
     """What the file says of itself, where its container has room for that."""
     normalisation: Normalisation | str | None = "unstated"
     """What the file states of normalisation: a setting, None for none, or ``"unstated"``."""
+    graph: Graph | None = None
+    """What the file says that is to be computed, where its container does."""

@@ -1,36 +1,33 @@
 """ncnn pairs: NAME.param, the graph as text, and NAME.bin, the weights in the order of the graph.
 
-The format is that of github.com/Tencent/ncnn (docs/developer-guide/param-and-model-file-structure.md). Read are the weights of
-networks that came by way of ONNX, whose layers keep the attribute path of the module they come from in their name
-(``/block_1/c1_r/eval_conv/Conv``), and the normalisation, which stands in the graph.
+The format is that of github.com/Tencent/ncnn (docs/developer-guide/param-and-model-file-structure.md). The layers of networks
+that came by way of ONNX keep the attribute path of the module they come from in their name (``/block_1/c1_r/eval_conv/Conv``).
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..archs._normalisation import Normalisation
 from ..errors import BrokenCheckpointError, CheckpointError
+from ..graph import MAX_STEPS, Graph, Step
 from ._checkpoint import Checkpoint
 
-_MAGIC = "7767517"
+MAGIC = "7767517"
+FLOAT16_FLAG = 0x01306B47
 _FLOAT32_FLAGS = (0, 0x0002C056)
-_FLOAT16_FLAG = 0x01306B47
 _MAX_WEIGHTS = 2**28
 """A quarter of a billion weights in one layer: no network of the family comes near, and no graph may ask for more."""
-
-_WITHOUT_WEIGHTS = frozenset({
-    "BinaryOp", "Clip", "Concat", "Crop", "Dropout", "Eltwise", "HardSigmoid", "HardSwish", "Input", "Interp",
-    "Mish", "Noop", "Padding", "Permute", "PixelShuffle", "Pooling", "ReLU", "Reorg", "Reshape", "Sigmoid",
-    "Slice", "Softmax", "Split", "Swish", "TanH", "UnaryOp",
-})  # fmt: skip
+_MAX_TEXT = 2**20
+"""Bytes of a graph."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +36,7 @@ class _Layer:
     name: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    numbers: dict[int, float]
+    numbers: Mapping[int, float]
 
     def number(self, key: int, default: int) -> int:
         return int(self.numbers.get(key, default))
@@ -59,20 +56,28 @@ def read_ncnn(path: Path) -> Checkpoint:
                 f"'{other}' is one half of an ncnn pair, and its other half '{file.name}' is not beside it. Both files are needed: "
                 "copy the missing one into the same folder."
             )
-    graph = _parse(param)
-    tensors = _read_weights(graph, weights)
-    return Checkpoint(param, "ncnn", _state(graph, tensors), normalisation=_normalisation(graph, tensors))
+    layers = _parse(param)
+    tensors = _read_weights(layers, weights)
+    graph = Graph(
+        image=next((layer.outputs[0] for layer in layers if layer.kind == "Input" and layer.outputs), ""),
+        result=next((name for layer in reversed(layers) for name in layer.outputs), ""),
+        steps=tuple(step for layer in layers for step in _steps(layer, tensors, param)),
+        constants=tensors,
+    )
+    return Checkpoint(param, "ncnn", _state(layers, tensors), graph=graph)
 
 
 def _parse(path: Path) -> list[_Layer]:
     try:
+        if path.stat().st_size > _MAX_TEXT:
+            raise BrokenCheckpointError(f"'{path}' is {path.stat().st_size:,} bytes long; the graph of a network is no such large text.")
         lines = [line.split() for line in path.read_text("utf-8").splitlines() if line.strip()]
     except UnicodeDecodeError as error:
         raise BrokenCheckpointError(
             f"'{path}' is not text, as the graph of an ncnn pair is. The binary form (.param.bin) is not read: take the .param file."
         ) from error
-    if not lines or lines[0] != [_MAGIC]:
-        raise BrokenCheckpointError(f"'{path}' does not begin with {_MAGIC}, as every ncnn graph does. It is no ncnn .param file.")
+    if not lines or lines[0] != [MAGIC]:
+        raise BrokenCheckpointError(f"'{path}' does not begin with {MAGIC}, as every ncnn graph does. It is no ncnn .param file.")
     try:
         layers = [_layer(words) for words in lines[2:]]
         expected = int(lines[1][0])
@@ -80,8 +85,9 @@ def _parse(path: Path) -> list[_Layer]:
         raise BrokenCheckpointError(f"'{path}' has a line that is no ncnn layer ({error}). The file is damaged.") from error
     if len(layers) != expected:
         raise BrokenCheckpointError(f"'{path}' announces {expected} layers and has {len(layers)}. It is truncated: get it again.")
-    names = [layer.name for layer in layers]
-    twice = next((name for name in names if names.count(name) > 1), None)
+    if len(layers) > MAX_STEPS:
+        raise BrokenCheckpointError(f"'{path}' has {len(layers):,} layers; no network of the SPAN family comes near.")
+    twice = next((name for name, count in Counter(layer.name for layer in layers).items() if count > 1), None)
     if twice is not None:
         raise BrokenCheckpointError(f"'{path}' names the layer '{twice}' twice. The file is damaged.")
     return layers
@@ -93,6 +99,8 @@ def _layer(words: list[str]) -> _Layer:
     if min(n_inputs, n_outputs) < 0 or len(blobs) != n_inputs + n_outputs:
         raise ValueError(f"'{words[1]}' lacks inputs or outputs")
     numbers = {int(key): float(value) for key, _, value in (word.partition("=") for word in settings) if "," not in value}
+    if not all(map(math.isfinite, numbers.values())):
+        raise ValueError(f"'{words[1]}' has a setting that is no number")
     return _Layer(words[0], words[1], tuple(blobs[:n_inputs]), tuple(blobs[n_inputs:]), numbers)
 
 
@@ -104,7 +112,7 @@ class _Weights:
 
     def take(self, layer: _Layer, dtype: str, *shape: int) -> np.ndarray:
         count = math.prod(shape)
-        if min(shape) < 1 or count > _MAX_WEIGHTS:
+        if not shape or min(shape) < 1 or count > _MAX_WEIGHTS:
             raise BrokenCheckpointError(f"'{self.path}': the graph gives the layer '{layer.name}' the shape {shape}. It is damaged.")
         end = self._position + count * np.dtype(dtype).itemsize
         if end > len(self._data):
@@ -121,12 +129,12 @@ class _Weights:
 
     def kernel(self, layer: _Layer) -> Tensor:
         flag = int(self.take(layer, "<u4", 1)[0])
-        if flag != _FLOAT16_FLAG and flag not in _FLOAT32_FLAGS:
+        if flag != FLOAT16_FLAG and flag not in _FLOAT32_FLAGS:
             raise CheckpointError(
                 f"'{self.path}' stores the layer '{layer.name}' in a quantised form (flag {flag:#010x}); only float32 and float16 are "
                 "read. Take the network's file that is not quantised."
             )
-        return self.tensor(layer, "<f2" if flag == _FLOAT16_FLAG else "<f4", *_kernel_shape(layer, self.path))
+        return self.tensor(layer, "<f2" if flag == FLOAT16_FLAG else "<f4", *_kernel_shape(layer, self.path))
 
     def finish(self) -> None:
         if (rest := len(self._data) - self._position) > 0:
@@ -135,19 +143,20 @@ class _Weights:
             )
 
 
-def _read_weights(graph: list[_Layer], path: Path) -> dict[str, Tensor]:
-    """Tensors by layer name and ``.weight`` or ``.bias``; for MemoryData by the name of the layer alone."""
+def _read_weights(layers: list[_Layer], path: Path) -> dict[str, Tensor]:
+    """Tensors by layer name and ``.weight`` or ``.bias``; for MemoryData by the name of what the layer gives."""
     weights = _Weights(path)
     tensors: dict[str, Tensor] = {}
-    for layer in graph:
+    for layer in layers:
         if layer.kind == "MemoryData":
-            sizes = [layer.number(key, 0) for key in (2, 11, 1, 0)]  # channels, depth, height, width; 0: no such axis
-            tensors[layer.name] = weights.tensor(layer, "<f4", *(size for size in sizes if size))
-        elif layer.kind in ("Convolution", "ConvolutionDepthWise"):
+            sizes = [size for key in (2, 11, 1, 0) if (size := layer.number(key, 0))]  # channels, depth, height, width; 0: no such axis
+            constant = weights.tensor(layer, "<f4", *sizes)
+            tensors |= {name: constant.view(-1, 1, 1) if constant.ndim == 1 else constant for name in layer.outputs}  # one per channel
+        elif layer.kind in _CONVOLUTIONS:
             tensors[f"{layer.name}.weight"] = weights.kernel(layer)
             if layer.number(5, 0):
                 tensors[f"{layer.name}.bias"] = weights.tensor(layer, "<f4", layer.number(0, 0))
-        elif layer.kind not in _WITHOUT_WEIGHTS:
+        elif layer.kind not in _STEPS:
             raise CheckpointError(
                 f"'{path.with_suffix('.param')}' has a layer '{layer.name}' of the kind {layer.kind}, which no network of the SPAN family "
                 "has. It is a network of another architecture, for another program."
@@ -160,7 +169,7 @@ def _kernel_shape(layer: _Layer, path: Path) -> tuple[int, int, int, int]:
     c_out, width, weights = layer.number(0, 0), layer.number(1, 0), layer.number(6, 0)
     height = layer.number(11, width)
     per_input = c_out * width * height
-    if per_input <= 0 or weights <= 0 or weights % per_input:
+    if min(c_out, width, height) < 1 or weights <= 0 or weights % per_input:
         raise BrokenCheckpointError(
             f"'{path.with_suffix('.param')}' gives the layer '{layer.name}' {weights} weights for {c_out} channels and a kernel of "
             f"{width}x{height}, which does not come out even. The file is damaged."
@@ -168,16 +177,20 @@ def _kernel_shape(layer: _Layer, path: Path) -> tuple[int, int, int, int]:
     return c_out, weights // per_input, height, width
 
 
-def _state(graph: list[_Layer], tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    state: dict[str, Tensor] = {}
-    for layer in graph:
-        for kind in ("weight", "bias"):
-            if (key := f"{layer.name}.{kind}") in tensors:
-                state[f"{_attribute_path(layer.name)}.{kind}"] = tensors[key]
-    return state
+def _state(layers: list[_Layer], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors by attribute path; none at all if that is not what layers are called by."""
+    paths = {layer.name: attribute_path(layer.name) for layer in layers if layer.kind in _CONVOLUTIONS}
+    if len(set(paths.values())) < len(paths):
+        return {}
+    return {
+        f"{path}.{kind}": tensors[key]
+        for name, path in paths.items()
+        for kind in ("weight", "bias")
+        if (key := f"{name}.{kind}") in tensors
+    }
 
 
-def _attribute_path(name: str) -> str:
+def attribute_path(name: str) -> str:
     """``/block_1/c1_r/eval_conv/Conv`` -> ``block_1.c1_r.eval_conv``; ``/upsampler/upsampler.0/Conv`` -> ``upsampler.0``."""
     path: list[str] = []
     for part in name.strip("/").split("/")[:-1] or [name]:
@@ -187,22 +200,84 @@ def _attribute_path(name: str) -> str:
     return ".".join(path)
 
 
-def _normalisation(graph: list[_Layer], tensors: dict[str, Tensor]) -> Normalisation | None:
-    """What the graph does to the image first: Sub of three constants, perhaps Mul by another, or nothing."""
-    image = next((layer.outputs[0] for layer in graph if layer.kind == "Input"), None)
-    subtract = next((layer for layer in graph if layer.kind == "BinaryOp" and layer.number(0, 0) == 1 and image in layer.inputs), None)
-    if subtract is None:
-        return None
-    mean = next((tensors[layer.name] for layer in graph if layer.kind == "MemoryData" and layer.outputs[0] in subtract.inputs), None)
-    if mean is None or mean.numel() != 3:
+_CONVOLUTIONS = ("Convolution", "ConvolutionDepthWise")
+_ACTIVATIONS = {0: None, 1: "relu", 4: "sigmoid", 5: "mish"}
+"""What a convolution may do to its own result, by the number in its setting 9."""
+_BINARY = {0: "add", 1: "sub", 2: "mul", 3: "div", 7: "reverse sub"}
+
+
+def _steps(layer: _Layer, tensors: Mapping[str, Tensor], path: Path) -> Iterator[Step]:
+    """What a layer computes."""
+    try:
+        if layer.kind in _CONVOLUTIONS:
+            yield from _convolution(layer, tensors)
+        elif (step := _STEPS.get(layer.kind)) is not None:
+            operation, settings = step(layer)
+            for output in layer.outputs:
+                yield Step(operation, layer.inputs, output, layer.name, settings)
+    except (KeyError, ValueError) as error:
         raise CheckpointError(
-            f"The graph subtracts something from the image in '{subtract.name}' that is not three constants. It is not of the SPAN family."
-        )
-    factor = next(
-        (layer.numbers[2] for layer in graph if layer.kind == "BinaryOp" and layer.number(0, 0) == 2 and layer.number(1, 0)
-         and subtract.outputs[0] in layer.inputs and 2 in layer.numbers),
-        1.0,
-    )  # fmt: skip
-    constants = cast("list[float]", mean.flatten().tolist())
-    red, green, blue = (round(constant, 6) for constant in constants)  # float32 of what was written as decimals
-    return Normalisation((red, green, blue), factor)
+            f"'{path}': the layer '{layer.name}' ({layer.kind}) has settings that no layer of the SPAN family has ({error}). It is of "
+            "another architecture, or damaged."
+        ) from error
+
+
+def _convolution(layer: _Layer, tensors: Mapping[str, Tensor]) -> Iterator[Step]:
+    width, height = layer.number(1, 0), layer.number(11, layer.number(1, 0))
+    left, top = layer.number(4, 0), layer.number(14, layer.number(4, 0))
+    pads = (left, top, layer.number(15, left), layer.number(16, top))
+    if any(layer.number(key, 1) != 1 for key in (2, 12, 3, 13)) or width % 2 == 0 or height % 2 == 0:
+        raise ValueError("dilation or stride")
+    if pads not in ((width // 2, height // 2) * 2, (-233, -233) * 2) or layer.numbers.get(18, 0) != 0:  # -233: whatever keeps the size
+        raise ValueError(f"padding {pads}")
+    activation = _ACTIVATIONS[layer.number(9, 0)]
+    inputs = (*layer.inputs, *(key for kind in ("weight", "bias") if (key := f"{layer.name}.{kind}") in tensors))
+    (output,) = layer.outputs
+    groups = layer.number(7, 1) if layer.kind == "ConvolutionDepthWise" else 1
+    linear = f"{output} before its activation" if activation else output
+    yield Step("conv", inputs, linear, layer.name, {"groups": groups})
+    if activation:
+        yield Step(activation, (linear,), output, layer.name)
+
+
+def _binary(layer: _Layer) -> tuple[str, dict[str, Any]]:
+    scalar = {"scalar": layer.numbers.get(2, 0.0)} if layer.number(1, 0) else {}
+    return _BINARY[layer.number(0, 0)], scalar
+
+
+def _concat(layer: _Layer) -> tuple[str, dict[str, Any]]:
+    if layer.number(0, 0) != 0:
+        raise ValueError("an axis that is not that of channels")
+    return "concat", {}
+
+
+def _relu(layer: _Layer) -> tuple[str, dict[str, Any]]:
+    if layer.numbers.get(0, 0) != 0:
+        raise ValueError("a slope below zero")
+    return "relu", {}
+
+
+def _shuffle(layer: _Layer) -> tuple[str, dict[str, Any]]:
+    if layer.number(1, 0) != 0 or not 1 <= layer.number(0, 1) <= 16:
+        raise ValueError("order of channels")
+    return "pixel shuffle", {"upscale_factor": layer.number(0, 1)}
+
+
+def _simple(operation: str) -> Callable[[_Layer], tuple[str, dict[str, Any]]]:
+    return lambda _: (operation, {})
+
+
+_STEPS: dict[str, Callable[[_Layer], tuple[str, dict[str, Any]]] | None] = {
+    "Input": None,
+    "BinaryOp": _binary,
+    "Concat": _concat,
+    "Mish": _simple("mish"),
+    "Noop": _simple("identity"),
+    "PixelShuffle": _shuffle,
+    "ReLU": _relu,
+    "Sigmoid": _simple("sigmoid"),
+    "Split": _simple("identity"),
+    "Swish": _simple("silu"),
+    "TanH": _simple("tanh"),
+}
+"""Kinds of layers without weights, and what they compute."""

@@ -1,11 +1,14 @@
-"""The safetensors container."""
+"""The safetensors container, read and written."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor
 
 from ..errors import BrokenCheckpointError
@@ -30,3 +33,15 @@ def read_safetensors(path: Path) -> Checkpoint:
             "download it again."
         ) from error
     return Checkpoint(path, "safetensors", state, metadata, normalisation_in(path, metadata))
+
+
+def write_safetensors(path: Path, state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Writes tensors and metadata; the same ones give the same file, byte for byte."""
+    data = save({key: tensor.contiguous() for key, tensor in state.items()}, {"format": "pt", **metadata})
+    # The library leaves the metadata in random order, so that no two files are alike: they are sorted here.
+    start = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:start])
+    ordered = dict(sorted(header.pop("__metadata__").items()))
+    text = json.dumps({"__metadata__": ordered, **header}, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # the format wants the tensors aligned
+    path.write_bytes(len(text).to_bytes(8, "little") + text + data[start:])

@@ -1,0 +1,90 @@
+"""Networks to ONNX, by PyTorch's own exporter, with free batch, height and width."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import io
+import logging
+import warnings
+from collections.abc import Generator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..errors import OptionError
+from ..extras import require_extra
+
+INPUT, OUTPUT = "input", "output"
+_OPSET = 18
+
+
+def write_onnx(
+    path: Path, network: nn.Module, *, channels: int, scale: int, unit: int, dtype: torch.dtype, metadata: Mapping[str, str]
+) -> None:
+    """Writes a network, its weights inside, under the names of its attributes.
+
+    Args:
+        path: of the file, which is written over.
+        network: (B, channels, H, W) -> (B, ..., H * scale, W * scale); on the CPU, not changed.
+        channels: of the image.
+        scale: of the network.
+        unit: what H and W have to be multiples of for the network; the graph takes any size, and mirrors what it lacks.
+        dtype: of weights, image and result, float32 or float16.
+        metadata: what the file shall say of itself.
+
+    Raises:
+        MissingExtraError: a package that PyTorch's exporter asks for is not installed.
+        OptionError: the type is another.
+    """
+    if dtype not in (torch.float32, torch.float16):
+        raise OptionError(f"ONNX files are written in float32 or float16, not in {str(dtype).removeprefix('torch.')}.")
+    onnx = require_extra("onnx", "onnx", "To write ONNX")
+    require_extra("onnxscript", "onnx", "To write ONNX")
+    exported = copy.deepcopy(network).to(dtype)
+    image = torch.rand(2, channels, 24, 32, dtype=dtype)
+    free = {0: torch.export.Dim("batch"), 2: torch.export.Dim("height"), 3: torch.export.Dim("width")}
+    with _quiet():
+        program: Any = torch.onnx.export(
+            exported if unit == 1 else _AnySize(exported, scale, unit),
+            (image,),
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            opset_version=_OPSET,
+            dynamo=True,
+            dynamic_shapes=(free if unit == 1 else dict.fromkeys(free, torch.export.Dim.DYNAMIC),),
+            optimize=False,  # it would fold weights together, and with them their names
+        )
+    proto = program.model_proto
+    onnx.helper.set_model_props(proto, {key: value for key, value in metadata.items() if key != "format"})
+    path.write_bytes(proto.SerializeToString())
+
+
+class _AnySize(nn.Module):
+    """A network that takes images of any size, by mirroring them at the right and the bottom."""
+
+    def __init__(self, network: nn.Module, scale: int, unit: int) -> None:
+        super().__init__()
+        self.network, self.scale, self.unit = network, scale, unit
+
+    def forward(self, image: Tensor) -> Tensor:
+        height, width = image.shape[2:]
+        padded = F.pad(image, (0, -width % self.unit, 0, -height % self.unit), "reflect")
+        return self.network(padded)[:, :, : height * self.scale, : width * self.scale]
+
+
+@contextlib.contextmanager
+def _quiet() -> Generator[None]:
+    """The exporter tells its steps on standard output, and warns of what it does itself."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
