@@ -13,10 +13,7 @@ NODES: list[type[io.ComfyNode]] = [LoadSPANModel, SPANUpscale, SaveSPANModel]
 class SPANExtension(ComfyExtension):
     """The pack, as ComfyUI sees it."""
 
-    async def on_load(self) -> None:
-        """Teaches the family to the host's own loader, and to every other one that loads through spandrel."""
-        register()
-
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        """All nodes of the pack."""
+        """All nodes of the pack. From then on the host's own loader, and every other that loads through spandrel, knows the family."""
+        register()  # here, since 0.3.64 never calls on_load
         return NODES

@@ -130,10 +130,10 @@ def agree(found: Tensor, expected: Tensor) -> bool:
     return bool((found - expected).abs().max() <= 1e-3 * spread)
 
 
-def _conv(image: Tensor, weight: Tensor, bias: Tensor | None = None, *, groups: int = 1) -> Tensor:
-    """Stride 1, and padded with zeros to keep the size, as all convolutions of the family are."""
-    _bounded(weight.shape[0] * image.shape[-1] * image.shape[-2])
-    return F.conv2d(image, weight, bias, padding=(weight.shape[2] // 2, weight.shape[3] // 2), groups=groups)
+def _conv(image: Tensor, weight: Tensor, bias: Tensor | None = None, *, padding: tuple[int, int], groups: int = 1) -> Tensor:
+    """Stride 1, padded with zeros: rows above and below, columns left and right."""
+    _bounded(weight.shape[0] * (image.shape[-2] + 2 * padding[0]) * (image.shape[-1] + 2 * padding[1]))
+    return F.conv2d(image, weight, bias, padding=padding, groups=groups)
 
 
 def _elementwise(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Tensor]:

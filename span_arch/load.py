@@ -14,7 +14,7 @@ from .archs._normalisation import Normalise, wished
 from .checkpoints import Checkpoint
 from .errors import BrokenCheckpointError, CheckpointError, CheckpointNotFoundError, UnknownArchitectureError, WeightsError
 from .model import FamilyModel, Source, from_state_dict
-from .registry import require
+from .registry import require, resembles
 from .reparam import branched_blocks
 from .structure import proposals
 
@@ -53,7 +53,7 @@ def load(name_or_path: str | Path, *, normalise: Normalise = "auto") -> FamilyMo
 def _from_checkpoint(checkpoint: Checkpoint, name: str, wish: Normalise) -> FamilyModel:
     # Made outside the inference mode in which ComfyUI runs its nodes, so that the weights can be used outside it as well.
     with torch.inference_mode(False), torch.no_grad():
-        if checkpoint.state or checkpoint.graph is None:
+        if checkpoint.graph is None or resembles(checkpoint.state):
             require(checkpoint.state)  # before anything large is read
             return _build(checkpoint, checkpoint.state, name, wish)
         faults: list[str] = []

@@ -137,7 +137,7 @@ def adopt(model: ImageModelDescriptor[nn.Module]) -> ImageModelDescriptor[nn.Mod
     if (own := getattr(network, "normalisation", None)) is not None:  # of another copy of this library
         normalisation = Normalisation(tuple(own.mean), float(own.range))
     elif "no_norm" not in state and hasattr(network, "img_range"):
-        red, green, blue = network.mean.flatten().tolist()
+        red, green, blue = (round(value, 6) for value in network.mean.flatten().tolist())  # float32 of what was written as decimals
         normalisation = Normalisation((red, green, blue), float(network.img_range))
     return from_state_dict(state, normalise=normalisation, known="as it was loaded")
 

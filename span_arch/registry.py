@@ -32,6 +32,12 @@ def detect(keys: Iterable[str]) -> Architecture | None:
     return next((architecture for architecture in FAMILY if not architecture.missing_keys(fused)), None)
 
 
+def resembles(keys: Iterable[str]) -> bool:
+    """Whether a state dict has at least one key by which an architecture here is recognised."""
+    fused = fused_keys(keys)
+    return any(len(architecture.missing_keys(fused)) < len(architecture.keys) for architecture in FAMILY)
+
+
 def require(state: Mapping[str, Tensor]) -> Architecture:
     """The architecture that a state dict is of.
 

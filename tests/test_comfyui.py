@@ -140,6 +140,57 @@ def test_a_model_of_the_hosts_own_loader(host: Host, data: Path) -> None:
     assert quality(host.picture(graph(path.name, loader="UpscaleModelLoader", **SETTINGS)), golden, border=0).psnr >= 50
 
 
+@pytest.mark.parametrize("name", ["span_ntire2024_ch28", "spanf_ntire2025", "espan_ntire2025"])
+@pytest.mark.parametrize("upscaler", ["ImageUpscaleWithModel", "SPANUpscale"])
+def test_the_hosts_own_loader_opens_the_whole_family(host: Host, data: Path, name: str, upscaler: str) -> None:
+    shutil.copy(data / "checkpoints" / f"{name}.pth", host.folder / "models" / "upscale_models")
+    host.get("/object_info/UpscaleModelLoader")
+    settings = SETTINGS if upscaler == "SPANUpscale" else {}
+    with Image.open(host.folder / "input" / "64x64.png") as file:
+        image = torch.from_numpy(np.array(file.convert("RGB")))[None] / 255
+    expected = span_arch.upscale(span_arch.load(data / "checkpoints" / f"{name}.pth"), image, precision="float32")[0]
+    found = host.picture(graph(f"{name}.pth", loader="UpscaleModelLoader", upscaler=upscaler, **settings))
+    assert quality(found, expected, border=0).psnr >= 50
+
+
+@pytest.mark.parametrize(
+    ("format", "suffix"),
+    [("safetensors", "safetensors"), ("safetensors, training form", "safetensors"), ("pth", "pth"), ("onnx", "onnx"), ("ncnn", "param")],
+)
+def test_a_model_is_saved_and_loaded_again(host: Host, data: Path, format: str, suffix: str) -> None:
+    prefix = f"upscale_models/{format.replace(', ', '-').replace(' ', '-')}"
+    saving = {
+        "model": {"class_type": "LoadSPANModel", "inputs": {"model_name": "spanx4_ch48"}},
+        "save": {
+            "class_type": "SaveSPANModel",
+            "inputs": {"upscale_model": ["model", 0], "filename_prefix": prefix, "format": format, "dtype": "float32"},
+        },
+    }
+    ended = host.wait(host.queue(saving))
+    assert ended["status"]["status_str"] == "success", ended["status"]
+    (text,) = ended["outputs"]["save"]["text"]
+    file = host.folder / "output" / f"{prefix}_00001_x4.{suffix}"
+    assert text.startswith(file.name)
+    for part in (file, file.with_suffix(".bin")):
+        if part.exists():
+            shutil.copy(part, host.folder / "models" / "upscale_models")
+    assert file.name in json.dumps(host.get("/object_info/LoadSPANModel"))
+    golden = torch.from_numpy(np.array(Image.open(data / "golden" / "64x64_spanx4_ch48.png").convert("RGB"))) / 255
+    assert quality(host.picture(graph(file.name, **SETTINGS)), golden, border=0).psnr >= 50
+
+
+def test_the_normalisation_can_be_said(host: Host) -> None:
+    plain = host.picture(graph(**SETTINGS))
+    same = graph(**SETTINGS)
+    same["model"]["inputs"] |= {"normalise": "custom", "mean_and_range": "0.4488, 0.4371, 0.4040, 255"}
+    other = graph(**SETTINGS)
+    other["model"]["inputs"] |= {"normalise": "none"}
+    assert torch.equal(host.picture(same), plain)
+    assert not torch.equal(host.picture(other), plain)
+    other["model"]["inputs"] |= {"normalise": "custom", "mean_and_range": "0.4"}
+    assert "makes no sense" in host.message(other)
+
+
 def test_a_file_replaced_on_disk_is_loaded_again(host: Host) -> None:
     path = host.folder / "models" / "upscale_models" / "mine.safetensors"
     span_arch.save(span_arch.load("spanx4_ch48"), path)
@@ -167,9 +218,9 @@ def test_cancel_stops_it_within_two_seconds_and_the_next_run_works(host: Host) -
 
 
 def test_the_nodes_tell_what_they_are(host: Host) -> None:
-    for name in ("LoadSPANModel", "SPANUpscale"):
+    for name in ("LoadSPANModel", "SaveSPANModel", "SPANUpscale"):
         told = host.get(f"/object_info/{name}")[name]
-        inputs = {key: value for group in told["input"].values() for key, value in group.items()}
+        inputs = {key: value for group in ("required", "optional") for key, value in told["input"].get(group, {}).items()}
         assert told["description"]
-        assert all(settings[1].get("tooltip") for settings in inputs.values())
+        assert all(settings[1:] and settings[1].get("tooltip") for settings in inputs.values()), (name, inputs)
     assert inputs["tile_size"][1]["advanced"] is True

@@ -225,17 +225,19 @@ def _steps(layer: _Layer, tensors: Mapping[str, Tensor], path: Path) -> Iterator
 def _convolution(layer: _Layer, tensors: Mapping[str, Tensor]) -> Iterator[Step]:
     width, height = layer.number(1, 0), layer.number(11, layer.number(1, 0))
     left, top = layer.number(4, 0), layer.number(14, layer.number(4, 0))
-    pads = (left, top, layer.number(15, left), layer.number(16, top))
-    if any(layer.number(key, 1) != 1 for key in (2, 12, 3, 13)) or width % 2 == 0 or height % 2 == 0:
+    if any(layer.number(key, 1) != 1 for key in (2, 12, 3, 13)):
         raise ValueError("dilation or stride")
-    if pads not in ((width // 2, height // 2) * 2, (-233, -233) * 2) or layer.numbers.get(18, 0) != 0:  # -233: whatever keeps the size
-        raise ValueError(f"padding {pads}")
+    if (left, top) != (layer.number(15, left), layer.number(16, top)) or layer.numbers.get(18, 0) != 0:
+        raise ValueError("padding that is not alike on both sides, or not with zeros")
+    padding = (height // 2, width // 2) if (left, top) == (-233, -233) else (top, left)  # -233: whatever keeps the size
+    if not (0 <= padding[0] <= height and 0 <= padding[1] <= width):
+        raise ValueError(f"padding {padding}")
     activation = _ACTIVATIONS[layer.number(9, 0)]
     inputs = (*layer.inputs, *(key for kind in ("weight", "bias") if (key := f"{layer.name}.{kind}") in tensors))
     (output,) = layer.outputs
     groups = layer.number(7, 1) if layer.kind == "ConvolutionDepthWise" else 1
     linear = f"{output} before its activation" if activation else output
-    yield Step("conv", inputs, linear, layer.name, {"groups": groups})
+    yield Step("conv", inputs, linear, layer.name, {"padding": padding, "groups": groups})
     if activation:
         yield Step(activation, (linear,), output, layer.name)
 

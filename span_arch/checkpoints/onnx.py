@@ -179,11 +179,14 @@ def _convolution(attributes: Mapping[str, Any], constants: Mapping[str, Tensor],
     height, width = weight.shape[2:]
     if any(value != 1 for name in ("strides", "dilations") for value in attributes.get(name) or (1,)):
         raise ValueError("dilation or stride")
-    same = attributes.get("auto_pad", b"NOTSET") in (b"SAME_UPPER", b"SAME_LOWER")
-    pads = list(attributes.get("pads") or [0] * 4)
-    if height % 2 == 0 or width % 2 == 0 or not (same or pads == [height // 2, width // 2] * 2):
-        raise ValueError(f"padding {attributes.get('pads')}")
-    return "conv", {"groups": attributes.get("group", 1)}
+    if attributes.get("auto_pad", b"NOTSET") in (b"SAME_UPPER", b"SAME_LOWER"):
+        padding = (height // 2, width // 2)
+    else:
+        top, left, bottom, right = attributes.get("pads") or (0, 0, 0, 0)
+        padding = (top, left)
+        if padding != (bottom, right) or not (0 <= top <= height and 0 <= left <= width):
+            raise ValueError(f"padding {attributes.get('pads')}")
+    return "conv", {"padding": padding, "groups": attributes.get("group", 1)}
 
 
 def _concat(attributes: Mapping[str, Any], constants: Mapping[str, Tensor], node: _Node) -> _Settings:
