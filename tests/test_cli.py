@@ -158,6 +158,30 @@ def test_info_tells_what_a_model_is(capsys: pytest.CaptureFixture[str]) -> None:
     }
 
 
+@pytest.mark.parametrize("output", ["a.safetensors", "a.pth", "a.onnx", "a-x2.param"])
+def test_convert_writes_for_others_and_replaces_only_if_asked(output: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("convert", "spanx2_ch48", output) == 0
+    assert capsys.readouterr().out == f"{output}: SPAN x2, fused, tried and compared\n"
+    assert span_arch.load(output).hyperparameters == span_arch.load("spanx2_ch48").hyperparameters
+    assert run("convert", "spanx2_ch48", output) == 5
+    assert run("convert", output, output, "--overwrite") == 0
+
+
+def test_convert_takes_form_type_and_normalisation() -> None:
+    half = ["--form", "training", "--dtype", "float16", "--normalise", "none"]
+    assert run("convert", "spanx2_ch48", "a.safetensors", *half) == 0
+    model = span_arch.load("a.safetensors")
+    assert (model.source.form, model.normalisation) == ("training", None)
+    assert run("convert", "spanx2_ch48", "b.onnx", "--form", "training") == 2
+
+
+def test_convert_says_what_is_missing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setitem(sys.modules, "ncnn", None)
+    assert run("convert", "spanx2_ch48", "a.param") == 7
+    assert "pip install ncnn" in capsys.readouterr().err
+    assert not list(Path().iterdir())
+
+
 def test_evaluate_compares_every_pair(capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("a", "b"):
         draw(f"{name}_LR.png")
