@@ -21,6 +21,7 @@ from span_arch.archs.span import SPAN
 from span_arch.blocks import Conv3XC
 from span_arch.errors import WeightsError
 from span_arch.evaluate import evaluate, mean
+from span_arch.metrics import quality
 from span_arch.reparam import fuse, unfuse
 
 ROOT = Path(__file__).parents[1]
@@ -61,6 +62,45 @@ def test_the_figures_of_benchmarks(data: Path, name: str, benchmark: str, psnr: 
     figures = mean(list(evaluate(span_arch.load(name), data / benchmark, precision="float32")))
     assert figures.psnr == pytest.approx(psnr, abs=0.01)
     assert figures.ssim == pytest.approx(ssim, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "set5", "set14"),
+    [("span_ntire2024_ch28", 31.75, 28.41), ("spanf_ntire2025", 31.77, 28.37), ("espan_ntire2025", 31.94, 28.52)],
+)
+def test_the_figures_of_challenge_networks(data: Path, name: str, set5: float, set14: float) -> None:
+    model = span_arch.load(data / "checkpoints" / f"{name}.pth")
+    for benchmark, psnr in (("Set5/x4", set5), ("Set14/x4", set14)):
+        assert mean(list(evaluate(model, data / benchmark, precision="float32"))).psnr == pytest.approx(psnr, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "spanx2_ch48",
+        "spanx2_ch52",
+        "spanx4_ch48",
+        "spanx4_ch52",
+        "2xHFA2kSPAN_27k",
+        "2x_span_anime_pretrain",
+        "4xSPANkendata",
+        "ClearReality4x",
+    ],
+)
+def test_an_ncnn_network_gives_what_ncnn_gives(name: str, data: Path, ncnn_folder: Path) -> None:
+    ncnn = pytest.importorskip("ncnn")
+    path = next(ncnn_folder.glob(f"*models/{name}.param"))
+    net = ncnn.Net()
+    net.opt.use_vulkan_compute = net.opt.use_fp16_arithmetic = net.opt.use_fp16_storage = net.opt.use_fp16_packed = False
+    assert (net.load_param(str(path)), net.load_model(str(path.with_suffix(".bin")))) == (0, 0)
+    image = picture(data / "Set5" / "x4" / "img_003_LR.png")
+    pixels = image[0].permute(2, 0, 1).contiguous().numpy()  # has a name, since ncnn does not keep what it refers to
+    extractor = net.create_extractor()
+    extractor.input("data", ncnn.Mat(pixels).clone())
+    _, result = extractor.extract("output")
+    expected = torch.from_numpy(np.array(result)).permute(1, 2, 0).clamp(0, 1)
+    found = span_arch.upscale(span_arch.load(path), image, precision="float32")[0]
+    assert quality(found, expected, border=0).psnr >= 50
 
 
 def test_the_built_in_networks_can_be_made_again(ncnn_folder: Path, tmp_path: Path) -> None:
