@@ -120,7 +120,8 @@ def _write_safetensors(job: _Job) -> None:
 
 
 def _write_pth(job: _Job) -> None:
-    torch.save(job.state, job.files[".pth"])
+    with job.files[".pth"].open("wb") as file:  # given a path, torch would write the temporary name into the archive
+        torch.save(job.state, file)
     if not job.folded and load(job.files[".pth"]).normalisation != job.model.normalisation:
         raise OptionError(
             f"The network normalises its images by {job.model.normalisation}. A .pth file has no room to say so, and a probe of the "

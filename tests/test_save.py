@@ -123,6 +123,13 @@ def test_a_file_tells_where_it_comes_from(tmp_path: Path) -> None:
     assert {**span_arch.load(tmp_path / "a.onnx").source.metadata, "format": "pt"} == told
 
 
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth", ".param"])
+def test_the_same_network_gives_the_same_file(suffix: str, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        save(small("SPAN"), tmp_path / f"{name}{suffix}")
+    assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes()
+
+
 def test_onnx_takes_images_of_any_size_and_number(tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     model = small("SPANF3 unshuffling")
