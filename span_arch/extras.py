@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from typing import Any
 
 from .errors import MissingExtraError
 
 
-def require_extra(package: str, extra: str, purpose: str) -> Any:
+def require_extra(package: str, purpose: str, together_with: Sequence[str] = ()) -> Any:
     """Imports a package that an extra of the library brings.
 
     Args:
         package: the module to import.
-        extra: the extra's name, as in ``span-upscale[onnx]``.
-        purpose: what it is needed for: a sentence that goes on with ", install ...".
+        purpose: what it is needed for: the beginning of a sentence that goes on with ", the package ... is needed".
+        together_with: other packages that are needed for the same.
 
     Raises:
         MissingExtraError: it is not installed.
@@ -23,6 +24,6 @@ def require_extra(package: str, extra: str, purpose: str) -> Any:
         return importlib.import_module(package)
     except ImportError as error:
         raise MissingExtraError(
-            f"{purpose}, install the package {package}, in the Python that this runs in: pip install {package}. "
-            f"(Or, with all that belongs to it: pip install 'span-upscale[{extra}]'.)"
+            f"{purpose}, the package {package} is needed, and it is not installed. In the Python that this runs in, run: "
+            f"pip install {' '.join(dict.fromkeys([package, *together_with]))}"
         ) from error

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from spandrel import MAIN_REGISTRY, ImageModelDescriptor, ModelLoader
 from torch import Tensor
 
+from .checkpoints.onnx_writer import PACKAGES
 from .errors import VerificationError
 from .extras import require_extra
 from .load import load
@@ -56,7 +57,7 @@ def onnxruntime(path: Path, model: FamilyModel, *, exact: bool) -> None:
         MissingExtraError: onnxruntime is not installed.
         VerificationError: it gives another picture.
     """
-    runtime = require_extra("onnxruntime", "onnx", "ONNX files are tried before they are done. To do that")
+    runtime = require_extra("onnxruntime", "To try an ONNX file before it is done", PACKAGES)
     session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     (entry,) = session.get_inputs()
     dtype = torch.float16 if "float16" in entry.type else torch.float32
@@ -75,7 +76,7 @@ def ncnn(param: Path, weights: Path, model: FamilyModel) -> None:
         MissingExtraError: ncnn is not installed.
         VerificationError: it gives another picture.
     """
-    runtime = require_extra("ncnn", "ncnn", "ncnn pairs are tried before they are done. To do that")
+    runtime = require_extra("ncnn", "To try an ncnn pair before it is done")
     net = runtime.Net()
     for option in ("use_vulkan_compute", "use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_storage"):
         setattr(net.opt, option, False)

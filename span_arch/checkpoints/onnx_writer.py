@@ -19,6 +19,9 @@ from ..errors import OptionError
 from ..extras import require_extra
 
 INPUT, OUTPUT = "input", "output"
+PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+"""What it takes to write ONNX, and to try what was written."""
+
 _OPSET = 18
 
 
@@ -42,8 +45,8 @@ def write_onnx(
     """
     if dtype not in (torch.float32, torch.float16):
         raise OptionError(f"ONNX files are written in float32 or float16, not in {str(dtype).removeprefix('torch.')}.")
-    onnx = require_extra("onnx", "onnx", "To write ONNX")
-    require_extra("onnxscript", "onnx", "To write ONNX")
+    onnx = require_extra("onnx", "To write ONNX", PACKAGES)
+    require_extra("onnxscript", "To write ONNX", PACKAGES)
     exported = copy.deepcopy(network).to(dtype)
     image = torch.rand(2, channels, 24, 32, dtype=dtype)
     free = {0: torch.export.Dim("batch"), 2: torch.export.Dim("height"), 3: torch.export.Dim("width")}
