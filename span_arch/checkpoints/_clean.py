@@ -23,7 +23,11 @@ def clean(checkpoint: Checkpoint) -> Checkpoint:
     state = cast("dict[object, object]", canonicalize_state_dict(dict(checkpoint.state)) if isinstance(raw, Mapping) else {})
     tensors = {key: value for key, value in state.items() if isinstance(key, str) and isinstance(value, Tensor)}
     if not tensors and checkpoint.graph is None:
-        found = f"the keys {', '.join(map(repr, list(state)[:5]))}" if state else f"a {type(checkpoint.state).__name__} without any content"
+        found = (
+            f"the keys {', '.join(repr(key)[:60] for key in list(state)[:5])}"
+            if state
+            else f"a {type(checkpoint.state).__name__} without any content"
+        )
         raise BrokenCheckpointError(
             f"'{checkpoint.path}' holds no weights: found {found}, expected a state dict of tensors. "
             "Files of optimisers or of whole training runs are of no use here: take the network's own file."

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..archs._normalisation import Normalisation
-from ..errors import BrokenCheckpointError
+from ..archs._normalisation import Normalisation, wished
+from ..errors import BrokenCheckpointError, OptionError
 
 KEY = "normalisation"
 
@@ -22,13 +22,12 @@ def normalisation_in(path: Path, metadata: Mapping[str, str]) -> Normalisation |
     Raises:
         BrokenCheckpointError: the word is there and makes no sense.
     """
-    text = metadata.get(KEY, "unstated")
-    if text in ("none", "unstated"):
-        return None if text == "none" else text
+    if KEY not in metadata:
+        return "unstated"
     try:
-        red, green, blue, span = (float(word) for word in text.split())
-    except ValueError as error:
+        return wished(metadata[KEY])
+    except OptionError as error:
         raise BrokenCheckpointError(
-            f"'{path}' states the normalisation '{text}' in its metadata; expected 'none', or mean R, G, B and range as four numbers."
+            f"'{path}' states the normalisation '{metadata[KEY][:80]}' in its metadata; expected 'none', or mean R, G, B and range as four "
+            "numbers. The file is damaged: get it again from its source."
         ) from error
-    return Normalisation((red, green, blue), span)

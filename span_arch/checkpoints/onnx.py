@@ -52,7 +52,7 @@ def read_onnx(path: Path) -> Checkpoint:
         nodes, initializers = list(model.graph.node), list(model.graph.initializer)
         constants = {name: _tensor(onnx, tensor, path) for name, tensor in _tensors(nodes, initializers)}
         metadata = {str(entry.key): str(entry.value) for entry in model.metadata_props}
-        graph = _graph(model.graph, constants, path)
+        graph, state = _graph(model.graph, constants, path), _state(nodes, constants)
     except SpanArchError:
         raise
     except (ValueError, TypeError, AttributeError, IndexError, KeyError, OverflowError, NotImplementedError) as error:
@@ -64,7 +64,7 @@ def read_onnx(path: Path) -> Checkpoint:
         raise _broken(path, error) from error
     if not nodes:
         raise _broken(path, ValueError("a graph without operations"))
-    return Checkpoint(path, "ONNX", _state(nodes, constants), metadata, normalisation_in(path, metadata), graph)
+    return Checkpoint(path, "ONNX", state, metadata, normalisation_in(path, metadata), graph)
 
 
 def _broken(path: Path, error: Exception) -> BrokenCheckpointError:

@@ -31,8 +31,16 @@ def explain(path: Path) -> None:
             f"'{path}' is a Git LFS pointer, not the file itself. Run 'git lfs pull' in the folder it came from, or download the file "
             "through the browser."
         )
-    if head.startswith(b"PK\x03\x04") and not zipfile.is_zipfile(path):
+    if head.startswith(b"PK\x03\x04") and not is_archive(path):
         raise BrokenCheckpointError(
             f"'{path}' breaks off after {path.stat().st_size:,} bytes: the archive has no end. The download was interrupted: "
             "download it again."
         )
+
+
+def is_archive(path: Path) -> bool:
+    """Whether a file is a zip archive with its end."""
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:  # it looks for an end, and may find a damaged one
+        return False
