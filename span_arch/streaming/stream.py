@@ -43,13 +43,13 @@ class Stream:
     ) -> None:
         self._values, self._weights, self._device = plan.values, weights, device
         self._types = [narrow if value.narrow else wide for value in plan.values]
-        self._strip, self.strips = even_strips(plan, height, strip)
+        self.strip, self.strips = even_strips(plan, height, strip)
         self._columns = [int(width * value.rate) for value in plan.values]
         self._rows = [int(height * value.rate) for value in plan.values]
         self._over = [overwritten(plan, number) for number in range(len(plan.values))]
         self._areas: list[Tensor | None] = []
         self._stores: list[Tensor | None] = []
-        self._allocate(lay_out(plan, self._strip, width, wide.itemsize, narrow.itemsize))
+        self._allocate(lay_out(plan, self.strip, width, wide.itemsize, narrow.itemsize))
         self._index = 0
         self._spans: list[_Span] = []
         self._tensors: list[Tensor | None] = [None] * len(plan.values)
@@ -80,7 +80,7 @@ class Stream:
             self._tensors = [None] * len(self._tensors)
 
     def _allocate(self, layout: Layout) -> None:
-        self._counts = [value.rows(self._strip) for value in self._values]
+        self._counts = [value.rows(self.strip) for value in self._values]
         places = [torch.empty(size, dtype=torch.uint8, device=self._device) for size in layout.places]
         for number, (value, home, dtype) in enumerate(zip(self._values, layout.homes, self._types, strict=True)):
             columns, area, store = self._columns[number], None, None
