@@ -84,6 +84,7 @@ class Streamed:
         self._size = _Size(SMALLEST_STRIP, SMALLEST_COLUMNS)
         self._stream: tuple[object, Stream] | None = None
         self._redone = 0
+        memory.keep_freed_blocks(device)
 
     def fit(self, height: int, width: int, ask: Callable[[int], int]) -> None:
         """Chooses strips for images of a size: as is fastest, and as the free bytes allow.

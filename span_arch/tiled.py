@@ -29,9 +29,6 @@ _LARGEST_HALO = 64
 _BLENDED = Context(halo=16, ramp=32)
 """For networks that see without end, or too far: what matters most of their sight, and a ramp as wide as it."""
 
-_KEPT_BY_ALLOCATOR = 32 << 20
-"""On a CPU, blocks larger than this go back to the system when they are freed, and the next one is mapped anew, page by page (glibc)."""
-
 _LEAST_ON_CPU = 256 * 256
 """Pixels of a tile below which halos cost more than that does."""
 
@@ -69,7 +66,7 @@ def within(model: Model, device: torch.device, dtype: torch.dtype, height: int, 
     most = free * _SHARE / _peak(model, dtype)
     if device.type == "cpu":
         activation = footprint_of(model).activation * dtype.itemsize / torch.float32.itemsize
-        most = min(most, max(_KEPT_BY_ALLOCATOR / activation, _LEAST_ON_CPU))
+        most = min(most, max(memory.KEPT_BY_ALLOCATOR / activation, _LEAST_ON_CPU))
     return by_area(height, width, max(most, SMALLEST_TILE**2), context_of(model))
 
 

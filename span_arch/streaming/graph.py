@@ -41,23 +41,22 @@ def read(network: nn.Module, channels: int) -> list[Operation]:
         NotStreamable: it does more than convolutions, functions of a pixel, concatenations and changes of grid.
     """
     try:
-        graph = fx.symbolic_trace(network)
+        graph = fx.Tracer().trace(network)
     except Exception as error:  # tracing runs the forward pass of any network there is
         raise NotStreamable from error
-    return _needed(_folded(_Reader(graph, channels).operations()))
+    return _needed(_folded(_Reader(network, graph, channels).operations()))
 
 
 class _Reader:
     """One pass over a traced graph."""
 
-    def __init__(self, graph: fx.GraphModule, channels: int) -> None:
-        self._graph, self._channels = graph, channels
-        self._modules = dict(cast("Iterable[tuple[str, nn.Module]]", graph.named_modules()))
+    def __init__(self, network: nn.Module, graph: fx.Graph, channels: int) -> None:
+        self._network, self._graph, self._channels = network, graph, channels
         self._made: list[Operation] = []
         self._values: dict[fx.Node, int | Constant] = {}
 
     def operations(self) -> list[Operation]:
-        for node in cast("Iterable[fx.Node]", self._graph.graph.nodes):
+        for node in cast("Iterable[fx.Node]", self._graph.nodes):
             if node.op == "output":
                 (value,) = node.args
                 last = self._value(value)
@@ -89,7 +88,9 @@ class _Reader:
 
     def _constant(self, path: str) -> Constant:
         owner, _, name = path.rpartition(".")
-        tensor = getattr(self._modules[owner], name, None)
+        tensor = getattr(self._network.get_submodule(owner), name, None)
+        if path.startswith("_tensor_constant"):
+            raise NotStreamable  # one that is no attribute of the network; torch.fx has made it one
         # It must be the same at every pixel: along rows and columns it may have one entry at the most
         if (
             not isinstance(tensor, torch.Tensor)
@@ -100,7 +101,7 @@ class _Reader:
         return Constant(path, tensor.numel())
 
     def _module(self, path: str, value: int) -> int:
-        module, channels = self._modules[path], self._made[value].channels
+        module, channels = self._network.get_submodule(path), self._made[value].channels
         if isinstance(module, nn.Conv2d):
             if module.in_channels != channels:
                 raise NotStreamable

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
 from .operations import Convolution, Image, Pointwise, Shuffle
 from .plan import Plan, Value
 
-Home = int | Literal["torch"]
-"""The number of a place, or that torch makes a tensor anew."""
+Home = int | Literal["torch", "own"]
+"""The number of a place that values share, or that torch makes a tensor anew, or that the value stays where it is."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,8 @@ class Layout:
     """Of every value."""
     places: tuple[int, ...]
     """Bytes of every place."""
+    own: tuple[int, ...]
+    """Of every value, the strips that it has room for in a place of its own; 0 if it has none."""
     kept: int
     """Bytes that stay from strip to strip."""
     passing: int
@@ -49,14 +52,17 @@ def lay_out(plan: Plan, strip: int, width: int, wide: int, narrow: int) -> Layou
 class _Need:
     """Bytes that a value takes."""
 
-    row: int
     strip: int
     kept: int
+    own: int
 
     @staticmethod
     def of(value: Value, strip: int, width: int, size: int) -> _Need:
-        row = int(width * value.rate) * value.channels * size
-        return _Need(row, row * value.rows(strip), row * value.kept)
+        row, rows = int(width * value.rate) * value.channels * size, value.rows(strip)
+        # What is to wait for long would be copied to its place and back for every strip. In a place of its own it is moved on only
+        # when the end is reached, by at least as many rows as are moved.
+        own = max(2, math.ceil(value.kept / rows)) if 2 * value.kept > rows else 0
+        return _Need(row * rows, row * value.kept, own)
 
     @property
     def area(self) -> int:
@@ -78,7 +84,9 @@ class _Desk:
         for number, value in enumerate(plan.values):
             over = overwritten(plan, number)
             home: Home = "torch"
-            if over is not None:
+            if self.needs[number].own:
+                home = "own"
+            elif over is not None:
                 home = self.homes[over]
             elif value.kept or not _made_by_torch(value):
                 home = self._place(self.needs[number].area)
@@ -92,9 +100,11 @@ class _Desk:
                     place = self.homes[read]
                     if place == "torch":
                         passing -= self.needs[read].strip
-                    else:
+                    elif place != "own":
                         self.free.add(place)
-        return Layout(tuple(self.homes), tuple(self.places), sum(need.kept for need in self.needs), most)
+        own = tuple(need.own for need in self.needs)
+        kept = sum(need.kept + need.own * need.strip for need in self.needs)
+        return Layout(tuple(self.homes), tuple(self.places), own, kept, most)
 
     def _place(self, size: int) -> int:
         """The free place that fits best, which grows if it must; a new one if there is none."""

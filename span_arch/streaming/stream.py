@@ -52,6 +52,7 @@ class Stream:
         self._allocate(lay_out(plan, self.strip, width, wide.itemsize, narrow.itemsize))
         self._index = 0
         self._spans: list[_Span] = []
+        self._positions: list[int] = []  # in its area, of the first row that a value has in the strip at hand
         self._tensors: list[Tensor | None] = [None] * len(plan.values)
 
     def __call__(self, image: Tensor) -> Iterator[Tensor]:
@@ -67,6 +68,7 @@ class Stream:
         for store in self._stores:
             if store is not None:
                 store.zero_()
+        self._positions = [value.kept - count for value, count in zip(self._values, self._counts, strict=True)]
         try:
             for index in range(self.strips):
                 self._spans = [
@@ -83,15 +85,18 @@ class Stream:
         self._counts = [value.rows(self.strip) for value in self._values]
         places = [torch.empty(size, dtype=torch.uint8, device=self._device) for size in layout.places]
         for number, (value, home, dtype) in enumerate(zip(self._values, layout.homes, self._types, strict=True)):
-            columns, area, store = self._columns[number], None, None
-            if home != "torch":
-                size = (value.kept + self._counts[number]) * columns * value.channels * dtype.itemsize
-                area = _as_rows(places[home][:size].view(dtype), columns, value.channels)
-            if value.kept and self.strips > 1:
-                store = torch.empty(value.kept * columns * value.channels, dtype=dtype, device=self._device)
-                store = _as_rows(store, columns, value.channels)
-            self._areas.append(area)
-            self._stores.append(store)
+            area = store = None
+            row = self._columns[number] * value.channels
+            if home == "own":
+                rows = value.kept + layout.own[number] * self._counts[number]
+                area = torch.empty(rows * row, dtype=dtype, device=self._device)
+            elif home != "torch":
+                rows = value.kept + self._counts[number]
+                area = places[home][: rows * row * dtype.itemsize].view(dtype)
+                if value.kept and self.strips > 1:
+                    store = torch.empty(value.kept * row, dtype=dtype, device=self._device)
+            for memory, tensors in ((area, self._areas), (store, self._stores)):
+                tensors.append(None if memory is None else memory.view(1, -1, self._columns[number], value.channels).movedim(-1, 1))
 
     def _run(self, number: int, image: Tensor) -> None:
         """Gives an operation its turn."""
@@ -121,12 +126,7 @@ class Stream:
             self._tensors[number] = area[:, :, : span.stop - span.start]
             return self._tensors[number]
         self._tensors[number] = area
-        old, new = area[:, :, : value.kept], area[:, :, value.kept :]
-        store = self._stores[number]
-        if store is None:
-            old.zero_()
-        else:
-            old.copy_(store)
+        new = self._below_what_is_kept(number, area)
         first, last = span.start - span.origin, span.stop - span.origin
         if last <= first:  # it has not begun yet, or has come to its end
             new.zero_()
@@ -137,10 +137,25 @@ class Stream:
             new[:, :, last:].zero_()
         return new[:, :, first:last]
 
+    def _below_what_is_kept(self, number: int, area: Tensor) -> Tensor:
+        """The part of an area for the rows of the strip at hand, once those that are kept lie above it."""
+        kept, count, store = self._values[number].kept, self._counts[number], self._stores[number]
+        position = self._positions[number] + count
+        if store is not None:
+            area[:, :, :kept].copy_(store)
+            position = kept
+        elif position == kept:
+            area[:, :, :kept].zero_()
+        elif position + count > area.shape[2]:
+            area[:, :, :kept].copy_(area[:, :, position - kept : position])
+            position = kept
+        self._positions[number] = position
+        return area[:, :, position : position + count]
+
     def _read(self, number: int, start: int, stop: int) -> Tensor:
         """The rows of a value from a start to before a stop; they may lie outside the image, if an operation sees as far."""
-        span, kept = self._spans[number], self._values[number].kept
-        origin = span.origin - kept if kept else span.start
+        span = self._spans[number]
+        origin = span.origin - self._positions[number] if self._values[number].kept else span.start
         return _some(self._tensors[number])[:, :, start - origin : stop - origin]
 
     def _output(self) -> Tensor:
@@ -222,11 +237,6 @@ def even_strips(plan: Plan, height: int, strip: int) -> tuple[int, int]:
     strips = math.ceil(rows / (max(strip, unit) // unit * unit))
     strip = math.ceil(rows / strips / unit) * unit
     return strip, math.ceil(rows / strip)
-
-
-def _as_rows(memory: Tensor, columns: int, channels: int) -> Tensor:
-    """Memory as (1, channels, rows, columns), the numbers of a pixel beside each other."""
-    return memory.view(1, -1, columns, channels).movedim(-1, 1)
 
 
 def _some(tensor: Tensor | None) -> Tensor:
