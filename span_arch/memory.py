@@ -11,6 +11,20 @@ _CPU_MESSAGES = ("can't allocate memory", "not enough memory", "MPS backend out 
 """How backends without an exception of their own say it; none of these is a message about anything else."""
 
 
+KEPT_BY_ALLOCATOR = 32 << 20
+"""On a CPU, blocks larger than this go back to the system when they are freed, and the next one is mapped anew, page by page (glibc)."""
+
+
+def keep_freed_blocks(device: torch.device) -> None:
+    """Lets the allocator of a CPU keep what is freed, up to `KEPT_BY_ALLOCATOR`, instead of mapping it anew at every operation.
+
+    glibc learns from the first large block that is freed which sizes come and go. So it is shown one, which nobody writes to and
+    which therefore costs nothing; where another allocator is at work, nothing happens.
+    """
+    if device.type == "cpu":
+        torch.empty(KEPT_BY_ALLOCATOR - (1 << 20), dtype=torch.uint8)
+
+
 def free_bytes(device: torch.device) -> int:
     """Bytes that are free on a device."""
     if device.type == "cuda":

@@ -66,9 +66,15 @@ def cut(length: int, parts: int, context: Context) -> tuple[Segment, ...]:
 
     What is left over of the last unit goes to the last core.
     """
-    units = max(1, length // context.unit)
+    return divide((0, length), length, parts, context)
+
+
+def divide(core: tuple[int, int], length: int, parts: int, context: Context) -> tuple[Segment, ...]:
+    """The same for a part of an axis, which begins at a multiple of the unit."""
+    start, stop = core
+    units = max(1, (stop - start) // context.unit)
     parts = max(1, min(parts, units))
-    edges = [*(units * i // parts * context.unit for i in range(parts)), length]
+    edges = [*(start + units * i // parts * context.unit for i in range(parts)), stop]
     return tuple(_segment(start, stop, length, context) for start, stop in pairwise(edges))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import sys
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -17,6 +18,7 @@ from span_arch import errors
 from span_arch.archs.span import SPAN
 from span_arch.footprint import footprint
 from span_arch.model import FamilyModel, adopt
+from span_arch.streaming import Stream
 
 
 def model(channels: int = 3, scale: int = 2) -> FamilyModel:
@@ -31,7 +33,7 @@ def image(height: int = 60, width: int = 90, channels: int = 3, frames: int = 1)
 
 
 class Patched:
-    """Replaces the forward pass of all SPANs, and counts its calls."""
+    """Replaces the forward pass of all SPANs, which are then tiled, as it has no graph; and counts its calls."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, instead: Callable[[Callable[[Tensor], Tensor], Tensor], Tensor]) -> None:
         self.sizes: list[int] = []
@@ -44,6 +46,7 @@ class Patched:
             return instead(lambda y: real(network, y), x)
 
         monkeypatch.setattr(SPAN, "forward", forward)
+        monkeypatch.setattr(sys.modules["span_arch.upscale"], "plan_for", lambda model: None)
 
 
 @pytest.mark.parametrize("of_model", [1, 3, 4])
@@ -106,7 +109,7 @@ def test_progress_goes_from_none_to_all() -> None:
 @pytest.mark.parametrize("limit", [6000, 3000, 1500])
 def test_memory_that_runs_out_is_answered_by_smaller_tiles(monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
     network, picture = model(), image(120, 130)
-    expected = span_arch.upscale(network, picture)
+    expected = span_arch.upscale(network, picture, tile=64)
 
     def scarce(real: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         if x.shape[-2] * x.shape[-1] > limit:
@@ -122,6 +125,7 @@ def test_memory_that_runs_out_is_answered_by_smaller_tiles(monkeypatch: pytest.M
 
 def test_only_the_failed_tile_is_done_again(monkeypatch: pytest.MonkeyPatch) -> None:
     network, picture, failures = model(), image(64, 256), [1]
+    expected = span_arch.upscale(network, picture, tile=64)
 
     def once(real: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         if len(patched.sizes) == 3 and failures:
@@ -129,7 +133,6 @@ def test_only_the_failed_tile_is_done_again(monkeypatch: pytest.MonkeyPatch) -> 
             raise MemoryError
         return real(x)
 
-    expected = span_arch.upscale(network, picture)
     patched = Patched(monkeypatch, once)
     told: list[int] = []
     result = span_arch.upscale(network, picture, tile=64, progress=lambda done, total: told.append(done))
@@ -164,7 +167,7 @@ def test_nan_in_half_precision_is_done_again_in_float32_and_told_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     network, picture = model(), image()
-    expected = span_arch.upscale(network, picture, precision="float32")
+    expected = span_arch.upscale(network, picture, tile=32, precision="float32")
 
     def overflows(real: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         return real(x) if x.dtype is torch.float32 else torch.full_like(real(x), torch.nan)
@@ -267,7 +270,7 @@ def test_tiles_keep_to_the_memory_that_there_is(monkeypatch: pytest.MonkeyPatch)
         wanted.append(bytes_wanted)
         return int(need * 3000)
 
-    span_arch.upscale(network, image(8, 8))  # from here on it is known how far the network sees
+    span_arch.upscale(network, image(8, 8), tile=8)  # from here on it is known how far the network sees
     patched = Patched(monkeypatch, lambda real, x: real(x))
     span_arch.upscale(network, image(150, 150), room=room)
     assert len(wanted) == 1
@@ -283,13 +286,14 @@ def test_a_result_that_does_not_fit_is_told_in_gigabytes() -> None:
         span_arch.upscale(model(), torch.zeros(1, 1, 1, 3).expand(3, 1000, 2000, 3), allocate=full)
 
 
-def test_no_copy_of_the_network_outlives_its_use() -> None:
+@pytest.mark.parametrize("tile", [None, 32])
+def test_no_copy_of_the_network_outlives_its_use(tile: int | None) -> None:
     network = model()
     gc.disable()
     try:
-        span_arch.upscale(network, image())
-        before = sum(type(thing) is SPAN for thing in gc.get_objects())
-        span_arch.upscale(network, image())
-        assert sum(type(thing) is SPAN for thing in gc.get_objects()) == before
+        span_arch.upscale(network, image(), tile=tile)
+        before = sum(type(thing) in (SPAN, Stream) for thing in gc.get_objects())
+        span_arch.upscale(network, image(), tile=tile)
+        assert sum(type(thing) in (SPAN, Stream) for thing in gc.get_objects()) == before
     finally:
         gc.enable()

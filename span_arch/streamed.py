@@ -1,0 +1,305 @@
+"""Upscaling in strips of rows: what is fast, and what is done if memory runs out or the arithmetic does."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from statistics import median
+from weakref import WeakKeyDictionary
+
+import torch
+import torch.nn.functional as F
+from spandrel import ImageModelDescriptor
+from torch import Tensor, nn
+
+from . import memory
+from .errors import NotFiniteError, OutOfMemoryError
+from .meter import Meter
+from .streaming import Plan, Stream, Weights, lay_out, plan, weights
+from .tiling import Context, Segment, divide
+
+Model = ImageModelDescriptor[nn.Module]
+
+SMALLEST_STRIP = 4
+"""Rows of the image in the smallest strip that is tried before the image is cut into columns."""
+
+SMALLEST_COLUMNS = 32
+"""Columns of the image in the narrowest piece that is tried before memory is said to be too short."""
+
+_STRIP_BYTES = 6 << 20
+"""What a CPU's caches hold of a value; strips that make larger ones are slower, though not by much."""
+
+_LEAST_ROWS = 8
+"""Rows in a strip below which copying what convolutions keep begins to count, on a CPU."""
+
+_SHARE = 0.7
+"""Of free memory that a strip may fill: convolutions want workspace beside the tensors that are counted."""
+
+_log = logging.getLogger(__name__)
+
+
+def plan_for(model: Model, *, mixed: bool = False) -> Plan | None:
+    """The plan to run a model in strips; None if it cannot be."""
+    if model.model.training:
+        return None  # the graph would be that of training
+    plans = _plans.setdefault(model.model, {})
+    if mixed not in plans:
+        plans[mixed] = plan(_Called(model), model.input_channels, mixed=mixed)
+    return plans[mixed]
+
+
+_plans: WeakKeyDictionary[nn.Module, dict[bool, Plan | None]] = WeakKeyDictionary()
+
+
+class _Called(nn.Module):
+    """What calling a model does, as one network: some do more than their module."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.network = model.model
+        self._call: Callable[[nn.Module, Tensor], Tensor] = model._call_fn  # pyright: ignore[reportPrivateUsage]
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self._call(self.network, image)
+
+
+class Streamed:
+    """A model at work on one device, in strips.
+
+    Args:
+        model: fused, and one that `plan_for` has a plan for.
+        device: where to compute.
+        dtype: of the arithmetic; of what is not in bfloat16, if that is mixed in.
+        mixed: whether bfloat16 is mixed in.
+        meter: told between strips.
+    """
+
+    def __init__(self, model: Model, device: torch.device, dtype: torch.dtype, mixed: bool, meter: Meter) -> None:
+        self._model, self._device, self._meter = model, device, meter
+        self._fast = _Arithmetic(model, device, dtype, mixed)
+        self._safe = self._fast if dtype is torch.float32 and not mixed else _Arithmetic(model, device, torch.float32, mixed=False)
+        self._context = Context(halo=self._fast.plan.halo, unit=self._fast.plan.unit)
+        self._size = _Size(SMALLEST_STRIP, SMALLEST_COLUMNS)
+        self._stream: tuple[object, Stream] | None = None
+        self._redone = 0
+        memory.keep_freed_blocks(device)
+
+    def fit(self, height: int, width: int, ask: Callable[[int], int]) -> None:
+        """Chooses strips for images of a size: as is fastest, and as the free bytes allow.
+
+        Args:
+            height: of the images.
+            width: of the images.
+            ask: told the bytes that would do, it returns those that are free.
+        """
+        across, down = self._model.size_requirements.get_padding(width, height)
+        height, width = height + down, width + across
+        size = self._fastest(height, width)
+        free = int(ask(int(self._bytes(size, width) / _SHARE)) * _SHARE)
+        while self._bytes(size, width) > free and (smaller := _smaller(size)) is not None:
+            size = smaller
+        self._size = size
+
+    def run(self, planes: Tensor, result: Tensor, join: Callable[[Tensor], Tensor]) -> None:
+        """Upscales a frame.
+
+        Args:
+            planes: (planes, C, H, W), what the network is shown.
+            result: (C', H * scale, W * scale), written into.
+            join: makes colours of what the network gives for a plane.
+        """
+        height, width = planes.shape[2:]
+        before = self._meter.done
+        planes = _padded(planes, *self._model.size_requirements.get_padding(width, height))
+        for index, plane in enumerate(planes):
+            target = result if len(planes) == 1 else result[index : index + 1]
+            self._columns(_Piece(plane[None], target, join, self._model.scale, len(planes)), (0, plane.shape[2]), 0)
+            self._meter.done = before + height * width * (index + 1) // len(planes)
+
+    def report(self) -> None:
+        """Says in the log what had to be redone."""
+        if self._redone:
+            _log.warning(
+                "%d strips came out as NaN or infinity in %s and were redone in float32, with all that was below them.",
+                self._redone,
+                self._fast.name,
+            )
+
+    def _fastest(self, height: int, width: int) -> _Size:
+        whole = height + self._fast.plan.lag
+        if self._device.type != "cpu":
+            return _Size(whole, width)
+        pixel = self._fast.pixel_bytes
+        core = math.ceil(width / math.ceil(width * pixel * _LEAST_ROWS / (2 * _STRIP_BYTES)))
+        return _Size(min(whole, max(_LEAST_ROWS, int(_STRIP_BYTES / (core * pixel)))), core)
+
+    def _bytes(self, size: _Size, width: int) -> int:
+        return self._fast.bytes(size.strip, min(width, size.core + 2 * self._context.halo))
+
+    def _columns(self, piece: _Piece, core: tuple[int, int], row: int) -> None:
+        """Upscales some columns of an image, from a row on."""
+        parts = math.ceil((core[1] - core[0]) / self._size.core)
+        for columns in divide(core, piece.image.shape[3], parts, self._context):
+            self._strips(piece, columns, row)
+
+    def _strips(self, piece: _Piece, columns: Segment, row: int) -> None:
+        """The same, of columns that go through the network side by side, as long as there is memory for it."""
+        arithmetic, attempt = self._fast, None
+        while row < piece.height:
+            self._meter.tell()
+            try:
+                attempt = attempt or self._attempt(arithmetic, piece, columns, row)
+                below = next(attempt)
+            except _NotFinite:
+                if arithmetic is self._safe:
+                    raise NotFiniteError(
+                        f"The network ({self._model.architecture.name}) gives NaN or infinity for a part of this image, in float32 too. "
+                        "Its weights are damaged, or the image has values far beyond 0..1."
+                    ) from None
+                arithmetic, attempt = self._safe, None
+                self._redone += 1
+                continue
+            except (RuntimeError, MemoryError) as error:
+                if not memory.is_out_of_memory(error):
+                    raise
+            else:
+                self._meter.done += piece.pixels(columns, row, below)
+                row = below
+                continue
+            # Only here is the failed attempt forgotten, with all that its traceback held.
+            attempt = self._stream = None
+            memory.give_back(self._device)
+            self._shrink(piece.image.shape[2] - row, columns)
+            if columns.core[1] - columns.core[0] > self._size.core:
+                self._columns(piece, columns.core, row)
+                break
+
+    def _shrink(self, rows: int, columns: Segment) -> None:
+        """Does with less memory than so many rows and columns took."""
+        failed = _Size(min(self._size.strip, rows + self._fast.plan.lag), min(self._size.core, columns.core[1] - columns.core[0]))
+        smaller = _smaller(failed)
+        if smaller is None:
+            raise OutOfMemoryError(
+                f"There is not enough memory on '{self._device}' even for a strip of {failed.core}x{failed.strip} pixels. Close other "
+                "programs, or other models, or choose another device."
+            )
+        self._size = smaller
+
+    def _attempt(self, arithmetic: _Arithmetic, piece: _Piece, columns: Segment, row: int) -> Iterator[int]:
+        """Upscales columns from a row on and tells, after every strip, before which row all is done."""
+        first = max(0, row - self._context.halo)
+        first -= first % self._context.unit
+        window = piece.image[:, :, first:, slice(*columns.read)]
+        done = first * piece.scale
+        for rows in self._stream_of(arithmetic, window.shape[2], window.shape[3])(window):
+            # A sum is finite only if all of its terms are: one pass over memory, and no tensor of truths.
+            if not rows.sum(dtype=torch.float32).isfinite():
+                raise _NotFinite
+            piece.paste(rows, done, row * piece.scale, columns)
+            done += rows.shape[2]
+            yield max(row, min(done // piece.scale, piece.height))
+
+    def _stream_of(self, arithmetic: _Arithmetic, height: int, width: int) -> Stream:
+        key = arithmetic, height, width, self._size.strip
+        if self._stream is None or self._stream[0] != key:
+            self._stream = None  # its memory is given back before more is asked for
+            self._stream = key, arithmetic.stream(height, width, self._size.strip)
+        return self._stream[1]
+
+
+class _NotFinite(Exception):
+    """NaN or infinity came out."""
+
+
+@dataclass(frozen=True)
+class _Size:
+    """How much goes through a network at a time."""
+
+    strip: int
+    """Rows of the image, at the most."""
+    core: int
+    """Columns of the image, at the most, without their halo."""
+
+
+def _smaller(size: _Size) -> _Size | None:
+    """The next smaller one to try; None below the smallest."""
+    if size.strip > SMALLEST_STRIP:
+        return _Size(max(SMALLEST_STRIP, size.strip // 2), size.core)
+    if size.core > SMALLEST_COLUMNS:
+        return _Size(size.strip, max(SMALLEST_COLUMNS, math.ceil(size.core / 2)))
+    return None
+
+
+class _Arithmetic:
+    """A model in some types."""
+
+    def __init__(self, model: Model, device: torch.device, dtype: torch.dtype, mixed: bool) -> None:
+        found = plan_for(model, mixed=mixed)
+        assert found is not None
+        self.plan, self.name = found, f"bfloat16 and {dtype}" if mixed else str(dtype)
+        self._model, self._device, self._dtype = model, device, dtype
+        self._narrow = torch.bfloat16 if mixed else dtype
+        self._weights: Weights | None = None
+
+    @property
+    def pixel_bytes(self) -> float:
+        """Of a usual value, for every pixel of the image."""
+        sizes = [(self._narrow if value.narrow else self._dtype).itemsize * value.channels * value.rate**2 for value in self.plan.values]
+        return float(median(sizes))
+
+    def bytes(self, strip: int, width: int) -> int:
+        """That a strip takes."""
+        unit = self.plan.unit
+        strip, width = (math.ceil(side / unit) * unit for side in (strip, width))
+        return lay_out(self.plan, strip, width, self._dtype.itemsize, self._narrow.itemsize).bytes
+
+    def stream(self, height: int, width: int, strip: int) -> Stream:
+        """A stream for images of a size."""
+        if self._weights is None:
+            self._weights = weights(self.plan, _Called(self._model), self._device, self._dtype, self._narrow)
+        return Stream(self.plan, self._weights, height, width, strip, self._device, self._dtype, self._narrow)
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """An image, and where its result goes."""
+
+    image: Tensor
+    """(1, C, H, W), where H and W may be larger than asked for, as the network wishes."""
+    target: Tensor
+    """(C', height * scale, width * scale)"""
+    join: Callable[[Tensor], Tensor]
+    scale: int
+    share: int
+    """How many images make one frame."""
+
+    @property
+    def height(self) -> int:
+        """Rows that are asked for."""
+        return self.target.shape[1] // self.scale
+
+    def paste(self, rows: Tensor, first: int, wanted: int, columns: Segment) -> None:
+        """Puts rows of the output, whose first is numbered ``first``, where they belong; those above the wanted ones are left out."""
+        left = (columns.kept[0] - columns.read[0]) * self.scale
+        start, begin = max(first, wanted), columns.kept[0] * self.scale
+        target = self.target[:, start : max(start, first + rows.shape[2]), begin : columns.kept[1] * self.scale]
+        if target.numel():
+            kept = rows[:, :, start - first :, left:][:, :, : target.shape[1], : target.shape[2]]
+            target.copy_(self.join(kept.clamp_(0, 1)))
+
+    def pixels(self, columns: Segment, start: int, stop: int) -> int:
+        """How many pixels of a frame some rows are."""
+        first, last = (min(column, self.target.shape[2] // self.scale) for column in columns.core)
+        return (stop - start) * (last - first) // self.share
+
+
+def _padded(planes: Tensor, right: int, down: int) -> Tensor:
+    """Planes with so many more columns and rows, as spandrel adds them: their mirror image and, where that ends, their last pixels."""
+    if not right and not down:
+        return planes
+    height, width = planes.shape[2:]
+    across, along = min(right, width - 1), min(down, height - 1)
+    planes = F.pad(planes, (0, across, 0, along), "reflect")
+    return F.pad(planes, (0, right - across, 0, down - along), "replicate")
