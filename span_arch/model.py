@@ -12,7 +12,7 @@ from spandrel import ImageModelDescriptor, SizeRequirements, StateDict
 from torch import Tensor, nn
 from typing_extensions import override
 
-from .archs._normalisation import NAMED, Normalisation, Normalise, wished
+from .archs._normalisation import Normalisation, Normalise, wished
 from .archs._record import Architecture
 from .blocks import ConvForm, FusedConv3XC
 from .errors import OptionError, WeightsError
@@ -118,7 +118,7 @@ def from_state_dict(
             wish, known = None, "the file has the key 'no_norm'"
         elif wish == "auto":
             _check_can_be_normalised(hyperparameters)
-            wish, known = find_normalisation({name: network(setting) for name, setting in NAMED.items()}, hyperparameters["scale"])
+            wish, known = find_normalisation(network, hyperparameters["scale"])
         return FamilyModel(network(wish), record, hyperparameters, source, known)
 
 

@@ -9,7 +9,7 @@ worse any other way.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -22,22 +22,21 @@ _CONVINCING = 20.0
 """Decibels. A picture of one colour in place of the right one comes to about 15."""
 
 
-def find_normalisation(networks: Mapping[str, nn.Module], scale: int) -> tuple[Normalisation | None, str]:
-    """Finds the one of `NAMED` that a network was trained with.
+def find_normalisation(network: Callable[[Normalisation | None], nn.Module], scale: int) -> tuple[Normalisation | None, str]:
+    """Finds the first of `NAMED` that a network agrees with.
 
     Args:
-        networks: for every name in `NAMED` the network with that normalisation; of three channels.
+        network: makes the network with a normalisation; of three channels.
         scale: the network's.
 
     Returns:
         What was found, and how, in words. Where none convinces, as with weights that were never trained, it is the paper's.
     """
-    agreements = {name: _agreement(network, scale) for name, network in networks.items()}
-    best = max(agreements, key=lambda name: agreements[name])
-    if agreements[best] < _CONVINCING:
-        return PAPER, "not stated, and a probe did not tell; the paper's is assumed"
-    others = ", ".join(f"{name} {agreements[name]:.0f} dB" for name in agreements if name != best)
-    return NAMED[best], f"found by a probe: with it the network gives a picture back to {agreements[best]:.0f} dB ({others})"
+    for name, setting in NAMED.items():
+        agreement = _agreement(network(setting), scale)
+        if agreement >= _CONVINCING:
+            return setting, f"found by a probe: with '{name}' the network gives a picture back to {agreement:.0f} dB"
+    return PAPER, "not stated, and a probe did not tell; the paper's is assumed"
 
 
 def _agreement(network: nn.Module, scale: int) -> float:

@@ -102,7 +102,8 @@ def _fuse_block(state: Mapping[str, Tensor], prefix: str) -> tuple[Tensor, Tenso
     skip, b_skip, w1, b1, w2, b2, w3, b3 = (state[key].to("cpu", torch.float64) for key in keys)
     try:
         # 1x1 convolutions are products over channels, whatever the tap (y, x) of the 3x3 convolution between them
-        weight = torch.einsum("om,mnyx,ni->oiyx", w3[:, :, 0, 0], w2, w1[:, :, 0, 0])
+        narrowed = torch.einsum("om,mnyx->onyx", w3[:, :, 0, 0], w2)
+        weight = torch.einsum("onyx,ni->oiyx", narrowed, w1[:, :, 0, 0])
         weight[:, :, 1, 1] += skip[:, :, 0, 0]
         bias = w3[:, :, 0, 0] @ (w2.sum((2, 3)) @ b1 + b2) + b3 + b_skip
     except (RuntimeError, IndexError) as error:
