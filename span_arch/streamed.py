@@ -28,11 +28,17 @@ SMALLEST_STRIP = 4
 SMALLEST_COLUMNS = 32
 """Columns of the image in the narrowest piece that is tried before memory is said to be too short."""
 
-_STRIP_BYTES = 6 << 20
-"""What a CPU's caches hold of a value; strips that make larger ones are slower, though not by much."""
+_CACHED = 6 << 20
+"""Bytes of a value in a strip that a CPU's caches hold well; larger strips are slower, but not by much."""
+
+_CACHED_AT_ALL = 16 << 20
+"""Bytes of a value beyond which they hold little of it."""
+
+_ENOUGH_ROWS = 32
+"""Rows in a strip with which what convolutions keep is copied so seldom that it hardly counts."""
 
 _LEAST_ROWS = 8
-"""Rows in a strip below which copying what convolutions keep begins to count, on a CPU."""
+"""Rows below which it does count, and columns are better."""
 
 _SHARE = 0.7
 """Of free memory that a strip may fill: convolutions want workspace beside the tensors that are counted."""
@@ -132,8 +138,9 @@ class Streamed:
         if self._device.type != "cpu":
             return _Size(whole, width)
         pixel = self._fast.pixel_bytes
-        core = math.ceil(width / math.ceil(width * pixel * _LEAST_ROWS / (2 * _STRIP_BYTES)))
-        return _Size(min(whole, max(_LEAST_ROWS, int(_STRIP_BYTES / (core * pixel)))), core)
+        core = math.ceil(width / math.ceil(width * pixel * _LEAST_ROWS / _CACHED_AT_ALL))
+        row = core * pixel
+        return _Size(min(whole, int(max(_CACHED / row, min(_ENOUGH_ROWS, _CACHED_AT_ALL / row), _LEAST_ROWS))), core)
 
     def _bytes(self, size: _Size, width: int) -> int:
         return self._fast.bytes(size.strip, min(width, size.core + 2 * self._context.halo))

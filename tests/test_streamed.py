@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import sys
 import weakref
 from collections.abc import Callable, Iterator
 
@@ -16,9 +17,10 @@ from spandrel.architectures.ESRGAN import ESRGAN, ESRGANArch
 from torch import Tensor, nn
 
 import span_arch
-from span_arch import errors, streamed
+from span_arch import errors, memory, streamed
 from span_arch.archs.span import SPAN
 from span_arch.archs.spanf3 import SPANF3
+from span_arch.footprint import _Tally
 from span_arch.model import FamilyModel
 from span_arch.precision import Precision
 from span_arch.streamed import SMALLEST_COLUMNS, SMALLEST_STRIP, plan_for
@@ -35,9 +37,11 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def strips_of_eight(monkeypatch: pytest.MonkeyPatch) -> None:
+def small_caches(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if caches held nothing, so that small images take several strips, too."""
-    monkeypatch.setattr(streamed, "_STRIP_BYTES", 48 << 10)
+    monkeypatch.setattr(streamed, "_CACHED", 48 << 10)
+    monkeypatch.setattr(streamed, "_CACHED_AT_ALL", 96 << 10)
+    monkeypatch.setattr(streamed, "_ENOUGH_ROWS", 8)
 
 
 def model(blocks: int = 2) -> FamilyModel:
@@ -263,3 +267,40 @@ def test_what_is_remembered_of_a_model_does_not_keep_it_alive() -> None:
     del network
     gc.collect()
     assert gone() is None
+
+
+# Memory
+
+
+@pytest.fixture
+def nothing_but_strips(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a search of the image for NaN, nor the block for the allocator, which nobody writes to and which takes no memory."""
+    monkeypatch.setattr(memory, "keep_freed_blocks", lambda device: None)
+    monkeypatch.setattr(sys.modules["span_arch.upscale"], "check_image", lambda image: None)
+
+
+def peak(network: FamilyModel, picture: Tensor, precision: Precision = "auto") -> int:
+    """The most bytes that an upscale holds at one time, its image and its result aside."""
+    with _Tally() as tally:
+        result = span_arch.upscale(network, picture, precision=precision)
+    return tally.peak - sum(tensor.untyped_storage().nbytes() for tensor in (picture, result))
+
+
+@pytest.mark.usefixtures("nothing_but_strips")
+@pytest.mark.parametrize("precision", ["auto", "float32", "bfloat16"])
+@pytest.mark.parametrize(("height", "width"), [(400, 64), (200, 300), (20, 20)])
+def test_the_memory_of_a_strip_is_known_before(precision: Precision, height: int, width: int) -> None:
+    asked: list[int] = []
+    network, picture = model(4), image(height, width)
+    span_arch.upscale(network, picture, precision=precision, room=lambda wanted: asked.append(wanted) or 1 << 40)
+    assert 1 / 1.5 <= peak(network, picture, precision) / (asked[0] * streamed._SHARE) <= 1.5
+
+
+@pytest.mark.usefixtures("nothing_but_strips")
+def test_memory_does_not_grow_with_rows_or_frames() -> None:
+    network = model()
+    picture = torch.rand(1, 1, 1, 3)
+    low, high = peak(network, picture.expand(1, 300, 64, 3)), peak(network, picture.expand(1, 3000, 64, 3))
+    assert high <= 1.1 * low
+    few, many = peak(network, picture.expand(2, 60, 64, 3)), peak(network, picture.expand(12, 60, 64, 3))
+    assert many <= 1.1 * few
