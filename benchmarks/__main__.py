@@ -1,0 +1,102 @@
+"""The command ``python -m benchmarks``."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import sys
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import span_arch
+
+from . import measure, report
+from .contenders import CONTENDERS, OURS, OURS_AUTO, ROOT, LeftOutError
+
+WINNER = "NTIRE 2024 winner (f = 28)"
+GROWING = "spanx4_ch48"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = parse(arguments)
+    missing = [package for package in ("matplotlib", "psutil") if importlib.util.find_spec(package) is None]
+    if missing:
+        sys.exit(f"The benchmarks need {' and '.join(missing)}: pip install 'span-upscale[bench]'.")
+    folder = options.out or ROOT / "benchmarks" / ("results-quick" if options.quick else "results")
+    if not options.redraw:
+        try:
+            run(options, folder)
+        except LeftOutError as error:
+            sys.exit(f"This library itself could not be measured: {error}.")
+    elif not (folder / "results.json").exists():
+        sys.exit("There is no results.json to draw again. Run the benchmarks without --redraw first.")
+    report.write(report.load(folder), folder)
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser("python -m benchmarks", description="Compares this library with other programs on the same weights.")
+    parser.add_argument("--quick", action="store_true", help="one network, small images, two rounds: to see whether all works")
+    parser.add_argument("--rounds", type=int, help="how often each contender has its turn (5)")
+    parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, metavar="NAME", help=f"beside ours, of: {', '.join(CONTENDERS)}")
+    parser.add_argument("--winner", type=Path, help=f"checkpoint of the {WINNER}; without it, the one in the test data")
+    parser.add_argument(
+        "--out", type=Path, help="folder for README.md, plots and results.json (benchmarks/results; with --quick, results-quick)"
+    )
+    parser.add_argument("--redraw", action="store_true", help="make README.md and plots of results.json again, and measure nothing")
+    options = parser.parse_args(arguments)
+    options.rounds = options.rounds or (2 if options.quick else 5)
+    if options.rounds < 1:
+        parser.error("there must be at least one round")
+    return options
+
+
+def run(options: argparse.Namespace, folder: Path) -> None:
+    """Measures, and keeps in results.json what there is after every step."""
+    cases = measure.QUICK_CASES if options.quick else measure.CASES
+    series = measure.QUICK_GROWTH if options.quick else measure.GROWTH
+    names = [name for name in CONTENDERS if name in (OURS, OURS_AUTO, *(options.contenders or CONTENDERS))]
+    results: dict[str, Any] = {
+        "command": "python -m benchmarks" + " --quick" * options.quick + f" --rounds {options.rounds}",
+        "date": date.today().isoformat(),
+        "rounds": options.rounds,
+        "machine": report.machine(),
+        "left_out": [],
+        "speed": [],
+        "growth": [],
+    }
+    with TemporaryDirectory() as temporary:
+        networks: list[measure.Network] = []
+        for name, source in sources(options.winner).items():
+            if options.quick and name != GROWING:
+                continue
+            if source is None:
+                why = "there is no checkpoint of it: --winner names one, or SPAN_TEST_DATA the test data"
+                results["left_out"].append({"network": "", "image": "", "contender": name, "why": why})
+                continue
+            networks.append(measure.Network.write(name, span_arch.load(source), Path(temporary) / str(len(networks)), names))
+        for network in networks:
+            for case in cases:
+                print(f"{network.name}, {case}", flush=True)
+                for row in measure.speed(network, case, names, options.rounds, results["left_out"]):
+                    results["machine"] |= row.pop("versions")
+                    results["speed"].append(row)
+                report.save(results, folder)
+        print("growth", flush=True)
+        for row in measure.growth(next(network for network in networks if network.name == GROWING), series):
+            results["growth"].append(row)
+            report.save(results, folder)
+
+
+def sources(winner: Path | None) -> dict[str, str | Path | None]:
+    """Names of built-in networks and paths of checkpoints, by the names to report; None where there is none."""
+    data = Path(os.environ.get("SPAN_TEST_DATA", ROOT.parent / "shared" / "data"))
+    found = winner or data / "checkpoints" / "span_ntire2024_ch28.pth"
+    return {"spanx2_ch48": "spanx2_ch48", GROWING: GROWING, WINNER: found if winner or found.exists() else None}
+
+
+if __name__ == "__main__":
+    main()

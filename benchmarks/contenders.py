@@ -1,0 +1,188 @@
+"""The programs that are compared, and how each loads a network and an image.
+
+Nothing but the standard library and NumPy is imported at the top: `worker.py` runs each of them in a process that holds nothing of the
+others, and the Python of ComfyUI need not know this library.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).parents[1]
+
+Run = Callable[[], Any]
+"""Upscales the image that it was made for, and returns an array-like (B, H, W, C), or nothing where there is no picture."""
+
+_KEPT_BY_ALLOCATOR = 32 << 20
+"""Larger blocks go back to the system when they are freed (glibc), and the next one costs page faults."""
+
+
+class LeftOutError(Exception):
+    """A contender that cannot take part here, and why."""
+
+
+def ours(folder: Path, image: np.ndarray, tile: int, precision: str) -> Run:
+    """This library: what its node does."""
+    sys.path[0] = str(ROOT)
+    import torch
+
+    import span_arch
+
+    model = span_arch.load(folder / "fused.safetensors")
+    batch = torch.from_numpy(image)
+    return lambda: span_arch.upscale(model, batch, tile=tile or None, precision=precision)
+
+
+def spandrel(folder: Path, image: np.ndarray, tile: int) -> Run:
+    """spandrel's own module, which adds its branches up anew in every pass, on the whole image."""
+    import torch
+    from spandrel import ModelLoader
+
+    model = ModelLoader().load_from_file(folder / "training.safetensors").eval()
+    return torch.inference_mode()(frame_by_frame(image, torch.from_numpy, model))
+
+
+def comfyui(folder: Path, image: np.ndarray, tile: int) -> Run:
+    """ComfyUI's own nodes, Load Upscale Model and Upscale Image (using Model), as its executor runs them."""
+    sys.path[0] = os.environ["COMFYUI_DIR"]
+    sys.argv = ["main.py", "--cpu"]
+    import comfy.options
+
+    comfy.options.enable_args_parsing()
+    import folder_paths
+    import torch
+    from comfy_extras.nodes_upscale_model import ImageUpscaleWithModel, UpscaleModelLoader
+
+    folder_paths.add_model_folder_path("upscale_models", str(folder))
+    batch = torch.from_numpy(image)
+    with torch.inference_mode():
+        (model,) = UpscaleModelLoader.execute("training.safetensors").result
+    return torch.inference_mode()(lambda: ImageUpscaleWithModel.execute(model, batch).result[0])
+
+
+def onnxruntime(folder: Path, image: np.ndarray, tile: int) -> Run:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])
+    (entry,) = session.get_inputs()
+    return frame_by_frame(image, lambda frame: frame, lambda frame: session.run(None, {entry.name: frame})[0])
+
+
+def openvino(folder: Path, image: np.ndarray, tile: int, precision: str) -> Run:
+    """OpenVINO, compiled for just this size, and without a copy of image or result: as fast as it can be had."""
+    import openvino
+
+    core = openvino.Core()
+    if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        raise LeftOutError("this CPU has no instructions for bfloat16")
+    model = core.read_model(folder / "model.onnx")
+    _, height, width, channels = image.shape
+    model.reshape([1, channels, height, width])
+    request = core.compile_model(
+        model, "CPU", {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
+    ).create_infer_request()
+    return frame_by_frame(image, lambda frame: frame, lambda frame: request.infer([frame], share_inputs=True, share_outputs=True)[0])
+
+
+def ncnn(folder: Path, image: np.ndarray, tile: int) -> Run:
+    import ncnn
+
+    net = ncnn.Net()
+    net.opt.num_threads = ncnn.get_cpu_count()
+    for option in ("use_vulkan_compute", "use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_storage"):
+        setattr(net.opt, option, False)
+    if net.load_param(str(folder / "model.param")) or net.load_model(str(folder / "model.bin")):
+        raise LeftOutError("it does not load the pair that was written for it")
+
+    def run(frame: Any) -> np.ndarray:
+        extractor = net.create_extractor()
+        extractor.input("data", frame)
+        return np.asarray(extractor.extract("output")[1])[None]
+
+    return frame_by_frame(image, lambda frame: ncnn.Mat(frame[0]).clone(), run)
+
+
+def convolutions(folder: Path, image: np.ndarray, tile: int) -> Run:
+    """The convolutions of the fused network and nothing else: what is left when all other work costs nothing.
+
+    Each is run over as many pixels as in the network, in channels_last, in pieces whose tensors the allocator keeps. Its input is always
+    the same piece, and none of its results is read, so that this asks a little less of memory than a network has to.
+    """
+    sys.path[0] = str(ROOT)
+    import torch
+    from torch import nn
+
+    import span_arch
+
+    network = span_arch.load(folder / "fused.safetensors").model.to(memory_format=torch.channels_last)
+    calls: list[tuple[nn.Module, torch.Size]] = []
+    hooks = [
+        module.register_forward_hook(lambda module, given, _: calls.append((module, given[0].shape)))
+        for module in network.modules()
+        if isinstance(module, nn.Conv2d)
+    ]
+    frames, height, width, channels = image.shape
+    side = 48  # of a small picture, which shows how large the input of each convolution is
+    with torch.inference_mode():
+        network(torch.rand(1, channels, side, side))
+    for hook in hooks:
+        hook.remove()
+    work: list[tuple[nn.Module, torch.Tensor]] = []
+    pieces: dict[tuple[int, ...], torch.Tensor] = {}
+    for module, shape in calls:
+        rows, columns = height * shape[2] // side, width * shape[3] // side
+        widest = max(shape[1], module.out_channels) * torch.float32.itemsize
+        most = max(1, min(rows, (_KEPT_BY_ALLOCATOR - 1) // (widest * columns)))
+        key = 1, shape[1], most, columns
+        piece = pieces.setdefault(key, torch.randn(key).contiguous(memory_format=torch.channels_last))
+        work += [(module, piece)] * (rows // most) + [(module, piece[:, :, : rows % most])] * (rows % most > 0)
+
+    def run() -> None:
+        for module, piece in work * frames:
+            module(piece)
+
+    return torch.inference_mode()(run)
+
+
+def frame_by_frame(image: np.ndarray, prepare: Callable[[np.ndarray], Any], run: Callable[[Any], Any]) -> Run:
+    """For programs that take (1, C, H, W): that layout is prepared beforehand, so turning the image round costs them nothing."""
+    inputs = [prepare(np.ascontiguousarray(np.moveaxis(frame, -1, 0))[None]) for frame in image]
+
+    def all_frames() -> np.ndarray:
+        for frame in inputs[:-1]:
+            run(frame)
+        return np.moveaxis(np.asarray(run(inputs[-1])), 1, -1)
+
+    return all_frames
+
+
+@dataclass(frozen=True)
+class Contender:
+    start: Callable[[Path, np.ndarray, int], Run]
+    file: str
+    """What it reads."""
+    packages: tuple[str, ...] = ("torch",)
+    """Whose versions matter."""
+
+
+OURS, OURS_AUTO, LIMIT, STOCK = "ours float32", "ours auto", "convolutions alone", "ComfyUI's stock node"
+
+CONTENDERS = {
+    OURS: Contender(partial(ours, precision="float32"), "fused.safetensors"),
+    OURS_AUTO: Contender(partial(ours, precision="auto"), "fused.safetensors"),
+    LIMIT: Contender(convolutions, "fused.safetensors"),
+    STOCK: Contender(comfyui, "training.safetensors", ("torch", "spandrel")),
+    "spandrel": Contender(spandrel, "training.safetensors", ("torch", "spandrel")),
+    "onnxruntime": Contender(onnxruntime, "model.onnx", ("onnxruntime",)),
+    "OpenVINO float32": Contender(partial(openvino, precision="f32"), "model.onnx", ("openvino",)),
+    "OpenVINO bfloat16": Contender(partial(openvino, precision="bf16"), "model.onnx", ("openvino",)),
+    "ncnn": Contender(ncnn, "model.param", ("ncnn",)),
+}

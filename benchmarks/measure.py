@@ -1,0 +1,213 @@
+"""Contenders take turns, so that what a busy machine costs is shared by all: only ratios of one round are worth reporting."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+import span_arch
+
+from .contenders import CONTENDERS, OURS, OURS_AUTO, ROOT, STOCK, LeftOutError
+
+WORKER = Path(__file__).with_name("worker.py")
+
+REST = 0.3
+"""Seconds between two turns, in which the threads of the last one stop waiting for more work."""
+
+SAME = 0.01
+"""The mean difference, of 1, up to which two pictures are the same but for rounding and seams."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """Images of one size."""
+
+    width: int
+    height: int
+    frames: int = 1
+    tile: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.frames} of " * (self.frames > 1) + f"{self.width}x{self.height}"
+
+
+CASES = (Case(512, 512), Case(1024, 1024), Case(1920, 1080), Case(320, 240, frames=48))
+QUICK_CASES = (Case(128, 128), Case(64, 48, frames=2))
+
+Growth = dict[str, list[tuple[int | str, Case]]]
+"""By what grows: its values, and the images."""
+
+GROWTH: Growth = {
+    "rows of 256 pixels": [(rows, Case(256, rows)) for rows in (2000, 5000, 10000, 20000)],
+    "side of a square": [(side, Case(side, side)) for side in range(256, 1537, 256)],
+    "frames of 320x240": [(frames, Case(320, 240, frames)) for frames in (8, 16, 48)],
+    "tile of 1024x1024": [(str(tile or "best"), Case(1024, 1024, tile=tile)) for tile in (0, 128, 256, 512, 1024)],
+}
+QUICK_GROWTH: Growth = {
+    "rows of 64 pixels": [(rows, Case(64, rows)) for rows in (100, 400)],
+}
+
+
+def picture(case: Case) -> np.ndarray:
+    """(B, H, W, 3), float32 in 0..1: the example of the docs, mirrored on and on, under smooth light, moving from frame to frame."""
+    with Image.open(ROOT / "docs" / "example.png") as file:
+        example = np.asarray(file.convert("RGB"), np.float32) / 255
+    height, width = example.shape[:2]
+    needed = ((0, max(0, case.height - height)), (0, max(0, case.width - width)), (0, 0))
+    still = np.pad(example, needed, "symmetric")[: case.height, : case.width]
+    dim = Image.fromarray(np.random.default_rng(0).random((9, 9), np.float32)).resize((case.width, case.height), Image.Resampling.BICUBIC)
+    light = 0.75 + 0.25 * np.asarray(dim)[..., None]
+    return np.stack([np.clip(np.roll(still, 5 * frame, axis=1) * light, 0, 1) for frame in range(case.frames)])
+
+
+class Process:
+    """A contender that has upscaled an image once, and waits."""
+
+    def __init__(self, name: str, folder: Path, image: Path, tile: int = 0, python: str = sys.executable) -> None:
+        command = [python, str(WORKER), name, str(folder), str(image), str(tile)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        try:
+            self.first = self._answer()
+        except BaseException:
+            self.close()
+            raise
+
+    def again(self) -> dict[str, Any]:
+        """One turn: its seconds, and the most memory so far, in bytes, beyond what the process had loaded and the result.
+
+        Raises:
+            LeftOutError: it has failed, or ended.
+        """
+        assert self._process.stdin
+        with contextlib.suppress(BrokenPipeError):  # if it has ended, the missing answer tells
+            self._process.stdin.write("\n")
+            self._process.stdin.flush()
+        return self._answer()
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout
+        line = self._process.stdout.readline()
+        if not line:
+            raise LeftOutError(f"its process ended with code {self._process.wait()}, perhaps for want of memory")
+        answer = json.loads(line)
+        if "left_out" in answer:
+            raise LeftOutError(answer["left_out"])
+        return answer
+
+    def close(self) -> None:
+        self._process.kill()  # it has nothing to finish
+        with contextlib.suppress(OSError):
+            self._process.communicate()
+
+
+@dataclass
+class Network:
+    """Weights in the files that contenders read."""
+
+    name: str
+    folder: Path
+    missing: dict[str, str]
+    """Why files are not there, by their names."""
+
+    @classmethod
+    def write(cls, name: str, model: Any, folder: Path, contenders: Iterable[str]) -> Network:
+        """Writes the files that these contenders read."""
+        folder.mkdir()
+        missing: dict[str, str] = {}
+        for file in sorted({CONTENDERS[contender].file for contender in contenders}):
+            try:
+                span_arch.save(model, folder / file, form="training" if file.startswith("training") else "fused")
+            except span_arch.SpanArchError as error:
+                missing[file] = str(error)
+        return cls(name, folder, missing)
+
+    def start(self, contender: str, case: Case, image: Path) -> Process:
+        file = CONTENDERS[contender].file
+        if file in self.missing:
+            raise LeftOutError(f"{file} could not be written: {self.missing[file]}")
+        if contender != STOCK:
+            return Process(contender, self.folder, image, case.tile)
+        if not os.environ.get("COMFYUI_DIR"):
+            raise LeftOutError("COMFYUI_DIR names no tree of ComfyUI")
+        return Process(contender, self.folder, image, python=os.environ.get("COMFYUI_PYTHON", sys.executable))
+
+
+def speed(network: Network, case: Case, names: Sequence[str], rounds: int, left_out: list[dict[str, str]]) -> list[dict[str, Any]]:
+    """All contenders in turn, round after round. Who does not take part is put into ``left_out``, with the reason.
+
+    Raises:
+        LeftOutError: this library itself fails.
+
+    Returns:
+        For each contender its seconds in every round, those of its very first pass, its memory and its versions.
+    """
+    image = network.folder / "image.npy"
+    np.save(image, picture(case))
+    processes: dict[str, Process] = {}
+    rows: dict[str, dict[str, Any]] = {}
+    with ExitStack() as stack:
+
+        def attempt(name: str, turn: Callable[[], None]) -> None:
+            try:
+                turn()
+            except LeftOutError as error:
+                if name == OURS:
+                    raise  # nothing to compare with
+                processes.pop(name, None)
+                rows.pop(name, None)
+                left_out.append({"network": network.name, "image": str(case), "contender": name, "why": str(error)})
+
+        def start(name: str) -> None:
+            process = network.start(name, case, image)
+            stack.callback(process.close)
+            first = process.first
+            row = {"network": network.name, "image": str(case), "contender": name, "first": first["seconds"], "seconds": []}
+            if OURS in processes and first["sample"]:
+                difference = float(np.abs(np.subtract(first["sample"], processes[OURS].first["sample"])).mean())
+                if difference > SAME:
+                    raise LeftOutError(f"it gives another picture than this library, {difference:.3f} apart in the mean")
+            processes[name], rows[name] = process, row | {"memory": first["memory"], "versions": first["versions"]}
+
+        def again(name: str) -> None:
+            answer = processes[name].again()
+            rows[name]["seconds"].append(answer["seconds"])
+            rows[name]["memory"] = answer["memory"]
+
+        for name in names:
+            attempt(name, partial(start, name))
+        for _ in range(rounds):
+            for name in list(processes):
+                time.sleep(REST)
+                attempt(name, partial(again, name))
+    return list(rows.values())
+
+
+def growth(network: Network, series: Growth) -> Iterator[dict[str, Any]]:
+    """This library alone, in a fresh process for every point."""
+    image = network.folder / "image.npy"
+    for name in (OURS, OURS_AUTO):
+        for by, points in series.items():
+            for value, case in points:
+                np.save(image, picture(case))
+                with closing(network.start(name, case, image)) as process:
+                    yield {"contender": name, "by": by, "value": value, **process.again()}
+
+
+def ratio(others: Sequence[float], ours: Sequence[float]) -> tuple[float, float, float]:
+    """Others' seconds over ours in the same round: the median over the rounds, the least and the most."""
+    shares = [other / own for other, own in zip(others, ours, strict=True)]
+    return statistics.median(shares), min(shares), max(shares)

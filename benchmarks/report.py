@@ -1,0 +1,200 @@
+"""What was measured, as a table and as plots. Everything is made of results.json alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import statistics
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from .contenders import LIMIT, OURS, OURS_AUTO, STOCK
+from .measure import ratio
+
+Row = dict[str, Any]
+
+FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")
+"""Of a CPU, those that its speed here depends on."""
+
+MIB = 1 << 20
+
+
+def machine() -> dict[str, str]:
+    """What the figures were measured on."""
+    import psutil
+
+    cpuinfo = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    name = re.search(r"model name\s*: (.*)", cpuinfo)
+    flags = re.search(r"(?:flags|Features)\s*: (.*)", cpuinfo)
+    known = [flag for flag in FLAGS if flags and flag in flags[1].split()]
+    return {
+        "CPU": name[1] if name else platform.processor() or platform.machine(),
+        "cores": f"{psutil.cpu_count(logical=False)} ({os.cpu_count()} threads)",
+        "instructions": ", ".join(known) or "not told",
+        "memory": f"{psutil.virtual_memory().total / (1 << 30):.0f} GiB",
+        "system": f"{platform.system()} {platform.release()}, {platform.libc_ver()[0] or 'libc not told'} {platform.libc_ver()[1]}".strip(),
+        "Python": platform.python_version(),
+    }
+
+
+def write(results: dict[str, Any], folder: Path) -> None:
+    """Writes README.md and the plots it shows."""
+    (folder / "README.md").write_text(page(results), "utf-8")
+    plot_speed(results["speed"], folder / "speed.png")
+    plot_growth(results["growth"], folder / "growth.png")
+
+
+def page(results: dict[str, Any]) -> str:
+    """The text of README.md."""
+    parts = [
+        "# Benchmarks",
+        f"Made by `{results['command']}`, {results['date']}. All programs compute the same network on the same images, each in a process "
+        f"of its own; they take turns, {results['rounds']} rounds after a first pass. A ratio is the median over the rounds of one time "
+        "over the other in the same round, with the least and the most behind it.",
+        table(("", ""), results["machine"].items()),
+        "## In short",
+        short(results["speed"]),
+        "*Ours* is `span_arch.upscale`, in float32 or in what precision `auto` chooses here. *Convolutions alone* are those of the same "
+        "network, in the layout that torch is fastest in, with nothing between them. Memory is the peak of the resident set beyond what "
+        "was there before the first pass, without the result.",
+        "![Times of all programs, as multiples of ours](speed.png)",
+        "## All figures",
+        "Seconds are medians; *first* is the time of the very first pass over that of the later ones.",
+        details(results["speed"]),
+        "## Growth",
+        "spanx4_ch48, in a fresh process for every point; memory as above.",
+        "![How time and memory grow](growth.png)",
+        table(
+            ("", "grows", "to", "seconds", "MiB"),
+            ((r["contender"], r["by"], r["value"], f"{r['seconds']:.2f}", mib(r["memory"])) for r in results["growth"]),
+        ),
+        "## Left out",
+        absent(results["left_out"]),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def absent(left_out: Sequence[Row]) -> str:
+    """Who did not take part, where, and why."""
+    places: dict[tuple[str, str], list[str]] = {}
+    for row in left_out:
+        places.setdefault((row["contender"], row["why"]), []).append(f"{row['network']} {row['image']}".strip())
+    return table(("", "why", "where"), ((*key, ", ".join(where)) for key, where in places.items())) if places else "Nothing."
+
+
+def short(speed: Sequence[Row]) -> str:
+    """The ratios that matter most."""
+    columns = {
+        "stock node / ours float32": (STOCK, OURS),
+        "stock node / ours auto": (STOCK, OURS_AUTO),
+        "OpenVINO / ours, float32": ("OpenVINO float32", OURS),
+        "OpenVINO bfloat16 / ours auto": ("OpenVINO bfloat16", OURS_AUTO),
+        "ours float32 / convolutions alone": (OURS, LIMIT),
+    }
+    rows = []
+    for (network, image), found in grouped(speed).items():
+        ratios = [versus(found.get(other), found.get(own)) for other, own in columns.values()]
+        rows.append((network, image, *ratios, memory_share(found)))
+    return table(("network", "image", *columns, "memory, ours float32 / stock node"), rows)
+
+
+def details(speed: Sequence[Row]) -> str:
+    """Every contender at every size."""
+    rows = []
+    for (network, image), found in grouped(speed).items():
+        for name, row in found.items():
+            median = statistics.median(row["seconds"])
+            ratios = versus(row, found.get(OURS)), versus(row, found.get(OURS_AUTO))
+            rows.append((network, image, name, f"{median:.2f}", *ratios, f"{row['first'] / median:.2f}x", mib(row["memory"])))
+    return table(("network", "image", "", "seconds", "/ ours float32", "/ ours auto", "first", "MiB"), rows)
+
+
+def grouped(speed: Iterable[Row]) -> dict[tuple[str, str], dict[str, Row]]:
+    """Rows by contender, by network and image."""
+    groups: dict[tuple[str, str], dict[str, Row]] = {}
+    for row in speed:
+        groups.setdefault((row["network"], row["image"]), {})[row["contender"]] = row
+    return groups
+
+
+def versus(row: Row | None, other: Row | None) -> str:
+    """One's time over another's; empty where one was left out."""
+    if row is None or other is None:
+        return ""
+    median, least, most = ratio(row["seconds"], other["seconds"])
+    return f"{median:.2f}x ({least:.2f} to {most:.2f})"
+
+
+def memory_share(found: dict[str, Row]) -> str:
+    if OURS not in found or STOCK not in found:
+        return ""
+    ours, stock = found[OURS]["memory"], found[STOCK]["memory"]
+    return f"{ours / max(stock, 1):.2f}x ({mib(ours)} and {mib(stock)} MiB)"
+
+
+def mib(size: int) -> str:
+    return f"{size / MIB:.0f}"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table in Markdown."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(" ".join(str(cell).replace("|", "\\|").split()) for cell in line) + " |" for line in lines)
+
+
+def plot_speed(speed: Sequence[Row], path: Path) -> None:
+    """Bars: each contender's time as a multiple of ours in float32, least and most as whiskers; a panel for each network."""
+    from matplotlib.figure import Figure
+
+    networks = list(dict.fromkeys(row["network"] for row in speed))
+    names = list(dict.fromkeys(row["contender"] for row in speed))
+    groups = grouped(speed)
+    figure = Figure(figsize=(5 * len(networks) + 1.5, 6), layout="constrained")
+    for axes, network in zip(figure.subplots(1, len(networks), squeeze=False, sharey=True)[0], networks, strict=True):
+        images = [image for its, image in groups if its == network]
+        for place, image in enumerate(images):
+            found = groups[network, image]
+            here = [(names.index(name), *ratio(found[name]["seconds"], found[OURS]["seconds"])) for name in found]
+            where, medians, least, most = map(list, zip(*here, strict=True))
+            spread = [[m - a for m, a in zip(medians, least, strict=True)], [b - m for m, b in zip(medians, most, strict=True)]]
+            height = 0.8 / len(images)
+            axes.barh([w + place * height - 0.4 for w in where], medians, height, align="edge", xerr=spread, ecolor="grey", label=image)
+        axes.axvline(1, color="black", linewidth=1)
+        axes.set(title=network, xlabel="time, as a multiple of ours in float32", yticks=range(len(names)), yticklabels=names)
+        axes.invert_yaxis()
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    figure.savefig(path, dpi=110)
+
+
+def plot_growth(growth: Sequence[Row], path: Path) -> None:
+    """Time above, memory below; a column for each thing that grows."""
+    from matplotlib.figure import Figure
+
+    series = list(dict.fromkeys(row["by"] for row in growth))
+    figure = Figure(figsize=(4 * len(series), 6), layout="constrained")
+    panels = figure.subplots(2, len(series), squeeze=False)
+    for column, by in enumerate(series):
+        for name in dict.fromkeys(row["contender"] for row in growth):
+            rows = [row for row in growth if (row["by"], row["contender"]) == (by, name)]
+            values = [row["value"] for row in rows]
+            panels[0][column].plot(values, [row["seconds"] for row in rows], "o-", label=name)
+            panels[1][column].plot(values, [row["memory"] / MIB for row in rows], "o-", label=name)
+        panels[1][column].set_xlabel(by)
+        for panel in panels[:, column]:
+            panel.set_ylim(bottom=0)
+    panels[0][0].set_ylabel("seconds")
+    panels[1][0].set_ylabel("MiB beyond the result")
+    panels[0][0].legend()
+    figure.savefig(path, dpi=110)
+
+
+def save(results: dict[str, Any], folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n", "utf-8")
+
+
+def load(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "results.json").read_text("utf-8"))

@@ -1,0 +1,97 @@
+"""One contender in a process of its own.
+
+    python benchmarks/worker.py NAME FOLDER IMAGE TILE
+
+loads the network in FOLDER, upscales the array in the file IMAGE once, says so in a line of JSON, and from then on does it once more for
+every line that it is sent. TILE is the side of this library's tiles, 0 for the best.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import json
+import os
+import re
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from contenders import CONTENDERS, STOCK, Contender, LeftOutError  # a neighbour of this script, not of a package
+
+
+def versions(contender: Contender) -> dict[str, str]:
+    """Of what computes here. ComfyUI has a Python, and thus packages, of its own."""
+    found = {package: importlib.metadata.version(package) for package in contender.packages}
+    if contender is not CONTENDERS[STOCK]:
+        return found
+    import comfyui_version
+
+    return {"ComfyUI": f"{comfyui_version.__version__}, with " + " and ".join(f"{package} {version}" for package, version in found.items())}
+
+
+def sample(result: Any) -> list[float] | None:
+    """Some pixels of the last frame, by which it is seen whether two contenders make the same picture."""
+    if result is None:
+        return None
+    picture = np.asarray(result)[-1]
+    rows, columns = (np.linspace(0, length - 1, 24).astype(int) for length in picture.shape[:2])
+    return np.clip(picture[np.ix_(rows, columns)].astype(float), 0, 1).round(4).ravel().tolist()
+
+
+def highest_memory() -> int:
+    """The high-water mark of this process's resident set in bytes."""
+    status = Path("/proc/self/status")
+    if status.exists():  # getrusage would count what the parent had when it started this process
+        return 1024 * int(re.search(r"VmHWM:\s+(\d+)", status.read_text())[1])  # type: ignore[index]
+    import psutil
+
+    memory = psutil.Process().memory_info()
+    if hasattr(memory, "peak_wset"):  # Windows
+        return memory.peak_wset
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # macOS: in bytes
+
+
+def main() -> None:
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what libraries print is no answer
+    name, folder, image, tile = sys.argv[1:]
+
+    def tell(**answer: Any) -> None:
+        print(json.dumps(answer), file=answers, flush=True)
+
+    try:
+        contender = CONTENDERS[name]
+        run = contender.start(Path(folder), np.load(image), int(tile))
+        more: dict[str, Any] = {"versions": versions(contender)}
+        import psutil
+
+        base = psutil.Process().memory_info().rss
+        with contextlib.suppress(OSError):  # forgets what loading took, where the system can (Linux)
+            Path("/proc/self/clear_refs").write_text("5")
+        while True:
+            start = time.perf_counter()
+            result = run()
+            seconds = time.perf_counter() - start
+            if more:  # the first pass
+                more["sample"] = sample(result)
+            size = 0 if result is None else np.asarray(result).nbytes
+            del result
+            tell(seconds=seconds, memory=max(0, highest_memory() - base - size), **more)
+            more = {}
+            if not sys.stdin.readline():
+                return
+    except ImportError as error:
+        tell(left_out=f"a package is missing ({error})")
+    except LeftOutError as error:
+        tell(left_out=str(error))
+    except Exception as error:
+        tell(left_out=f"{type(error).__name__}: {error}")
+
+
+if __name__ == "__main__":
+    main()
