@@ -41,7 +41,7 @@ def mixes_bfloat16(precision: str, model: ImageModelDescriptor[nn.Module], devic
     """Whether the convolutions inside a network run in bfloat16, while all else is float32.
 
     ``"auto"`` does so for networks of the SPAN family, on a CPU with instructions for it. bfloat16 throughout would cost SPAN 0.03 dB
-    of PSNR, this costs the built-in networks 0.002 to 0.008 dB on Set5 and Set14.
+    of PSNR; this costs the built-in networks 0.002 to 0.0075 dB on Set5 and Set14.
     """
     return precision == "auto" and isinstance(model, FamilyModel) and device.type == "cpu" and _cpu_multiplies_bfloat16()
 
