@@ -10,36 +10,37 @@ from .archs import span
 from .archs._record import Architecture
 from .model import SpandrelSupport
 from .registry import FAMILY, detect
-from .reparam import branched_blocks, fused_keys
 
 
 def register(registry: ArchRegistry = MAIN_REGISTRY) -> None:
     """Adds the architectures of the family to one of spandrel's registries, by default the one that all loaders use.
 
     What spandrel could load before, it loads as before: its own SPAN, of six blocks and with branches, stays its own, and what it
-    has no architecture for comes to this library. To register twice is as good as once.
+    cannot load comes to this library. To register twice is as good as once.
     """
+    theirs = registry.get("SPAN")
     for record in FAMILY:
+        rival = theirs if record is span.ARCHITECTURE else None
         # spandrel takes every SPAN with branches for its own, and then fails at those of another size: those must come first.
-        before = (ArchId("SPAN"),) if record is span.ARCHITECTURE and "SPAN" in registry else ()
-        registry.add(ArchSupport(SpandrelSupport(record), _left_over(record), before), ignore_duplicates=True)
+        before = () if rival is None else (ArchId("SPAN"),)
+        registry.add(ArchSupport(SpandrelSupport(record), _left_over(record, rival), before), ignore_duplicates=True)
 
 
-def _left_over(record: Architecture) -> Callable[[StateDict], bool]:
+def _left_over(record: Architecture, rival: ArchSupport | None) -> Callable[[StateDict], bool]:
     """Whether a state dict is of that architecture and spandrel cannot load it."""
 
     def is_ours(state: StateDict) -> bool:
-        return detect(state) is record and not (record is span.ARCHITECTURE and _is_spandrels(state))
+        return detect(state) is record and (rival is None or not _loads(rival, state))
 
     return is_ours
 
 
-def _is_spandrels(state: StateDict) -> bool:
-    """Whether a SPAN has the six blocks and the width that spandrel builds, and all branches."""
-    keys = fused_keys(state)
-    return (
-        len(branched_blocks(state)) == 20
-        and "block_6.c1_r.eval_conv.weight" in keys
-        and "block_7.c1_r.eval_conv.weight" not in keys
-        and state["conv_cat.weight"].shape[0] * 4 == state["conv_cat.weight"].shape[1]
-    )
+def _loads(support: ArchSupport, state: StateDict) -> bool:
+    """Whether an architecture of spandrel's takes a state dict and can load it. The only way to know is to try."""
+    try:
+        if not support.detect(state):
+            return False
+        support.architecture.load(dict(state))  # a copy, since loading may add keys
+    except Exception:  # of any kind: it only asserts, or stumbles over, what it expects
+        return False
+    return True

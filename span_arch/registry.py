@@ -50,8 +50,11 @@ def require(state: Mapping[str, Tensor]) -> Architecture:
     keys = fused_keys(state)
     nearest = min(FAMILY, key=lambda architecture: len(architecture.missing_keys(keys)) / len(architecture.keys))
     missing = nearest.missing_keys(keys)
-    if len(missing) == len(nearest.keys):
-        reason = f"found {len(state)} tensors such as '{next(iter(state))}', and none of the keys of a network of the SPAN family"
+    if not state:
+        reason = "found no tensors at all"
+    elif len(missing) == len(nearest.keys):
+        found_text = f"{len(state)} tensors such as" if len(state) > 1 else "one tensor,"
+        reason = f"found {found_text} '{next(iter(state))}', and none of the keys of a network of the SPAN family"
     else:
         reason = f"nearest is {nearest.name}, but {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"
     raise UnknownArchitectureError(f"This is no network of the SPAN family: {reason}. {_advice(state)}")

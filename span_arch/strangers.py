@@ -8,7 +8,7 @@ from collections.abc import Iterable
 _KINDS: tuple[tuple[str, str, str], ...] = (
     # what it is, what it is for; its keys begin with, or contain, what the pattern says. The first that fits counts.
     ("a LoRA", "It changes a diffusion model: put it into models/loras and load it with 'Load LoRA'.",
-     r"lora_(unet|te)|.*(\.lora_(up|down|[AB]|mid)\b|\.lora\.(up|down)\b|\.hada_w1|\.lokr_w|\.oft_blocks|\.diff_b\b)"),
+     r"lora_(unet|te)|.*(\.lora_(up|down|[AB]|mid)\b|[._]lora(_linear_layer)?\.(up|down)\b|\.hada_w1|\.lokr_w|\.oft_blocks|\.diff_b\b)"),
     ("a ControlNet", "It steers a diffusion model: put it into models/controlnet and load it with 'Load ControlNet Model'.",
      r"control_model\.|controlnet_|input_hint_block\."),
     ("a diffusion checkpoint", "It makes pictures rather than enlarging them: put it into models/checkpoints and load it with "

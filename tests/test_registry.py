@@ -1,186 +1,329 @@
-"""Who is taken for whom: our architectures and all of spandrel's, before and after spandrel was taught ours."""
+"""Who is taken for whom: our networks, all of spandrel's, before and after spandrel was taught ours, and files that are no upscaler."""
 
 from __future__ import annotations
 
-import importlib
-import inspect
-from collections.abc import Iterator
-from functools import cache
+import warnings
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from spandrel import MAIN_REGISTRY, ArchRegistry, ArchSupport, ModelLoader, UnsupportedModelError
+from spandrel import MAIN_REGISTRY, ArchRegistry, ModelLoader, UnsupportedModelError
+from spandrel import architectures as spandrel
 from torch import Tensor, nn
 
 import span_arch
-from span_arch.archs._record import Architecture
-from span_arch.archs.espan import ESPAN
-from span_arch.archs.span import SPAN
-from span_arch.archs.spanf import SPANF
-from span_arch.archs.spanf3 import SPANF3
-from span_arch.archs.spanplus import SPANPlus
-from span_arch.blocks import Conv3XC
+from span_arch.blocks import Conv3XC, ConvForm
 from span_arch.errors import UnknownArchitectureError
-from span_arch.registry import FAMILY, detect
+from span_arch.registry import SPANDREL_IDS, detect
+
+from .variants import SPAN, VARIANTS, Variant, assert_close, forms, variant
 
 State = dict[str, Tensor]
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # of networks that are not ours
+AS_BEFORE = MAIN_REGISTRY.copy()
+"""spandrel's registry as spandrel made it, for the tests of other files may have taught the one that all loaders share."""
 
-SIZES: dict[str, dict[str, Any]] = {  # for those of spandrel's that cannot be built by default on the meta device
-    "HAT": {"img_size": 16, "embed_dim": 12, "depths": (2,), "num_heads": (2,), "window_size": 8, "upsampler": "pixelshuffle"},
-    "GRL": {"img_size": 16, "embed_dim": 16, "depths": [1], "num_heads_window": [1], "num_heads_stripe": [1]},
-    "Swin2SR": {"img_size": 8, "embed_dim": 12, "depths": [1], "num_heads": [2], "window_size": 4},
-    "SwinIR": {"img_size": 8, "embed_dim": 12, "depths": [1], "num_heads": [2], "window_size": 4},
-    "SCUNet": {"dim": 16, "config": [1] * 7, "input_resolution": 64},
-    "Uformer": {"img_size": 32, "embed_dim": 8, "depths": [1] * 9, "num_heads": [1] * 9, "win_size": 4},
-    "RGT": {"img_size": 16, "embed_dim": 12, "depth": [1], "num_heads": [2], "split_size": [4, 4]},
-    "DAT": {"img_size": 8, "embed_dim": 32, "depth": [1], "num_heads": [2], "split_size": [2, 4]},
-    "MMRealSR": {"num_in_ch": 3, "num_out_ch": 3, "num_feat": 8, "num_block": 1},
-    "SPAN": {"num_in_ch": 3, "num_out_ch": 3, "feature_channels": 8},
-    "SAFMN": {"dim": 8},
-    "SAFMNBCIE": {"dim": 8},
-    "IPT": {"n_feats": 8, "patch_size": 12, "patch_dim": 3, "num_layers": 1, "num_heads": 2},
-    "DRCT": {"img_size": 16, "embed_dim": 16, "depths": (1,), "num_heads": (2,), "window_size": 8, "gc": 8},
-    "MoSR": {"dim": 8, "n_block": 1},
-    "RCAN": {"n_resgroups": 1, "n_resblocks": 1, "n_feats": 16},
-    "FDAT": {"embed_dim": 16, "num_groups": 1, "depth_per_group": 1, "num_heads": 2},
-    "AuraSR": {"dim": 8, "image_size": 256, "input_image_size": 64, "style_network": {"dim_in": 8, "dim_out": 8, "depth": 1}},
-    "NAFNet": {"width": 8, "enc_blk_nums": [1], "dec_blk_nums": [1], "middle_blk_num": 1},
-}
-THEIRS = sorted(str(support.architecture.id) for support in MAIN_REGISTRY)
+SWIN = partial(dict, img_size=8, num_heads=[1], window_size=4)
+UNET = partial(dict, nc=[8] * 4, nb=2)
+SMALL_SPAN = partial(spandrel.SPAN.SPAN, num_in_ch=3, num_out_ch=3, feature_channels=8)
+STYLE = {"dim_in": 8, "dim_out": 8, "depth": 1}
 
-OURS: dict[str, nn.Module] = {
-    "SPAN": SPAN(feature_channels=8, blocks=6, scale=2),
-    "SPAN of 3 blocks": SPAN(feature_channels=8, blocks=3, normalisation=None),
-    "SPAN with a narrow conv_cat": SPAN(feature_channels=8, cat_channels=5),
-    "SPAN with branches": SPAN(feature_channels=8, blocks=6, conv=Conv3XC),
-    "SPAN with branches, no_norm": SPAN(feature_channels=8, blocks=6, normalisation=None, conv=Conv3XC),
-    "SPAN with branches, of 11 blocks": SPAN(feature_channels=8, blocks=11, conv=Conv3XC),
-    "SPAN with branches and a narrow conv_cat": SPAN(feature_channels=8, cat_channels=5, conv=Conv3XC),
-    "SPANF": SPANF(feature_channels=8, blocks=3),
-    "ESPAN": ESPAN(feature_channels=8, blocks=2),
-    "SPANPlus": SPANPlus(feature_channels=8, blocks=(1,)),
-    "SPANPlus with branches": SPANPlus(feature_channels=8, blocks=(1, 2), upsampler="ps", conv=Conv3XC),
-    "SPANF3": SPANF3(feature_channels=8, blocks=2, scale=2, unshuffle=2),
-    "SPANF3 with branches": SPANF3(feature_channels=8, blocks=2, conv=Conv3XC),
+THEIRS: dict[str, Callable[[], nn.Module]] = {  # by spandrel's id, and what is special about it
+    "ATD": lambda: spandrel.ATD.ATD(**SWIN(embed_dim=8, depths=(2,), category_size=16, num_tokens=4)),
+    "AuraSR": lambda: spandrel.AuraSR.AuraSR(dim=8, image_size=256, input_image_size=64, style_network=STYLE),
+    "CRAFT": lambda: spandrel.CRAFT.CRAFT(embed_dim=12, depths=[1], num_heads=[6], window_size=4),
+    "Compact": lambda: spandrel.Compact.Compact(num_feat=8, num_conv=2),
+    "DAT": lambda: spandrel.DAT.DAT(img_size=8, embed_dim=32, depth=[1], num_heads=[2], split_size=[2, 4]),
+    "DCTLSA": lambda: spandrel.DCTLSA.DCTLSA(nf=10),
+    "DITN": lambda: spandrel.DITN.DITN(dim=8, ITL_blocks=1, SAL_blocks=1),
+    "DRCT": lambda: spandrel.DRCT.DRCT(**SWIN(embed_dim=8, depths=(1,), gc=4)),
+    "DRUNet": lambda: spandrel.DRUNet.DRUNet(**UNET()),
+    "DnCNN": lambda: spandrel.DnCNN.DnCNN(nc=8, nb=6),
+    "DnCNN, without normalisation": lambda: spandrel.DnCNN.DnCNN(nc=8, nb=8, act_mode="R"),
+    "ESRGAN": lambda: spandrel.ESRGAN.ESRGAN(num_filters=8, num_blocks=1),
+    "ESRGAN, plus": lambda: spandrel.ESRGAN.ESRGAN(num_filters=8, num_blocks=1, plus=True),
+    "FBCNN": lambda: spandrel.FBCNN.FBCNN(**UNET()),
+    "FDAT": lambda: spandrel.FDAT.FDAT(embed_dim=16, num_groups=1, depth_per_group=1, num_heads=2, mid_dim=8),
+    "FFTformer": lambda: spandrel.FFTformer.FFTformer(dim=8, num_blocks=[1] * 3, num_refinement_blocks=1),
+    "GFPGAN": lambda: spandrel.GFPGAN.GFPGAN(),
+    "GRL": lambda: spandrel.GRL.GRL(img_size=8, embed_dim=8, depths=[1], num_heads_window=[1], num_heads_stripe=[1]),
+    "HAT": lambda: spandrel.HAT.HAT(**SWIN(embed_dim=30, depths=(1,), num_feat=8)),
+    "HVICIDNet": lambda: spandrel.HVICIDNet.HVICIDNet(channels=[8] * 4, heads=[1] * 4),
+    "IPT": lambda: spandrel.IPT.IPT(n_feats=8, patch_size=12, num_layers=1, num_heads=2),
+    "KBNet": lambda: spandrel.KBNet.KBNet_s(width=8, middle_blk_num=1, enc_blk_nums=[1] * 4, dec_blk_nums=[1] * 4),
+    "KBNet, large": lambda: spandrel.KBNet.KBNet_l(num_blocks=[1] * 4, num_refinement_blocks=1),
+    "LaMa": lambda: spandrel.LaMa.LaMa(),
+    "MMRealSR": lambda: spandrel.MMRealSR.MMRealSR(
+        num_in_ch=3, num_out_ch=3, num_feat=8, num_block=1, num_feats=[8] * 4, num_blocks=[1] * 4
+    ),
+    "MixDehazeNet": lambda: spandrel.MixDehazeNet.MixDehazeNet(embed_dims=[8] * 5, depths=[1] * 5),
+    "MoESR": lambda: spandrel.MoESR.MoESR(dim=16, n_blocks=1, n_block=1),
+    "MoSR": lambda: spandrel.MoSR.MoSR(dim=8, n_block=1),
+    "NAFNet": lambda: spandrel.NAFNet.NAFNet(enc_blk_nums=[1], dec_blk_nums=[1]),
+    "OmniSR": lambda: spandrel.OmniSR.OmniSR(num_feat=8),
+    "PLKSR": lambda: spandrel.PLKSR.PLKSR(dim=8, n_blocks=1),
+    "PLKSR, real": lambda: spandrel.PLKSR.RealPLKSR(dim=8, n_blocks=1),
+    "PLKSR, real, with DySample": lambda: spandrel.PLKSR.RealPLKSR(dim=8, n_blocks=1, dysample=True),
+    "RCAN": lambda: spandrel.RCAN.RCAN(n_resgroups=1, n_resblocks=1, n_feats=16),
+    "RGT": lambda: spandrel.RGT.RGT(img_size=8, embed_dim=32, depth=[1], num_heads=[2], split_size=[4, 4]),
+    "RealCUGAN": lambda: spandrel.RealCUGAN.UpCunet2x(),
+    "RealCUGAN, x3": lambda: spandrel.RealCUGAN.UpCunet3x(),
+    "RestoreFormer": lambda: spandrel.RestoreFormer.RestoreFormer(ch=32, n_embed=8, ch_mult=(1, 1), num_res_blocks=1),
+    "RetinexFormer": lambda: spandrel.RetinexFormer.RetinexFormer(n_feat=8, stage=1),
+    "SAFMN": lambda: spandrel.SAFMN.SAFMN(dim=8, n_blocks=1),
+    "SAFMNBCIE": lambda: spandrel.SAFMNBCIE.SAFMNBCIE(dim=8, n_blocks=1, num_layers=1),
+    "SCUNet": lambda: spandrel.SCUNet.SCUNet(config=[1] * 7, dim=16),
+    "SPAN": lambda: SMALL_SPAN(),
+    "SPAN, no_norm": lambda: SMALL_SPAN(norm=False),
+    "SPAN, of a scale that we have not": lambda: SMALL_SPAN(upscale=5),
+    "SeemoRe": lambda: spandrel.SeemoRe.SeemoRe(num_layers=1, embedding_dim=16, num_experts=2),
+    "SwiftSRGAN": lambda: spandrel.SwiftSRGAN.SwiftSRGAN(num_channels=8, num_blocks=1),
+    "Swin2SR": lambda: spandrel.Swin2SR.Swin2SR(**SWIN(embed_dim=8, depths=[1])),
+    "SwinIR": lambda: spandrel.SwinIR.SwinIR(**SWIN(embed_dim=8, depths=[1])),
+    "Uformer": lambda: spandrel.Uformer.Uformer(embed_dim=8, depths=[1] * 9, num_heads=[1] * 9, win_size=4),
 }
-LEFT_TO_SPANDREL = ("SPAN with branches", "SPAN with branches, no_norm")
+LARGE = ("GFPGAN", "KBNet, large", "LaMa")
+"""Those that cannot be small: built without memory for their weights, and so not loaded."""
 
 
 @cache
 def theirs(name: str) -> State:
-    """A state dict of one of spandrel's architectures."""
-    module = importlib.import_module(type(MAIN_REGISTRY[name].architecture).__module__)
-    networks = (getattr(module, exported) for exported in module.__all__)
-    network = next(kind for kind in networks if inspect.isclass(kind) and issubclass(kind, nn.Module))
-    if name in SIZES:
-        return network(**SIZES[name]).state_dict()
-    with torch.device("meta"):
-        return network().state_dict()
+    with warnings.catch_warnings(), torch.device("meta" if name in LARGE else "cpu"):
+        warnings.simplefilter("ignore")  # what they warn of is not ours to mend
+        return THEIRS[name]().state_dict()
+
+
+OURS = {f"{v}, {form.__name__}": (v, form) for v in VARIANTS for form in forms(v)}
+every_one_of_theirs = pytest.mark.parametrize("name", THEIRS)
+every_one_of_ours = pytest.mark.parametrize(("variant", "form"), OURS.values(), ids=OURS)
+
+
+def detecting(registry: ArchRegistry, state: State) -> list[str]:
+    """The ids of the architectures that take a state dict for theirs, in the order in which they are asked: the first gets it."""
+    return [str(support.architecture.id) for support in registry.architectures("detection") if support.detect(dict(state))]
+
+
+def is_theirs(variant: Variant, form: ConvForm) -> bool:
+    """Whether spandrel's own SPAN can load it."""
+    return form is Conv3XC and variant.record is SPAN and variant.hyperparameters["blocks"] == 6
 
 
 @pytest.fixture
 def taught() -> ArchRegistry:
-    registry = MAIN_REGISTRY.copy()
+    registry = AS_BEFORE.copy()
     span_arch.register(registry)
     return registry
 
 
-def first(registry: ArchRegistry, state: State) -> str | None:
-    return next((str(s.architecture.id) for s in registry.architectures("detection") if s.detect(dict(state))), None)
+# Detection
 
 
-def record(name: str) -> Architecture:
-    return next(architecture for architecture in FAMILY if architecture.name == name.split()[0])
+def test_spandrel_has_no_architecture_that_is_not_tried_here() -> None:
+    assert {name.split(",")[0] for name in THEIRS} == {str(support.architecture.id) for support in AS_BEFORE}
 
 
-@pytest.mark.parametrize("name", THEIRS)
-def test_none_of_spandrels_is_taken_for_ours(name: str, taught: ArchRegistry) -> None:
-    state = theirs(name)
-    before = first(MAIN_REGISTRY, state)
-    assert before == name
-    assert first(taught, state) == name
-    found = [str(support.architecture.id) for support in taught if support.detect(dict(state))]
-    assert not [one for one in found if one.startswith("span-upscale/")]
-    assert (detect(state) is not None) == (name == "SPAN")
+@every_one_of_theirs
+def test_spandrels_networks_are_never_taken_for_ours(name: str, taught: ArchRegistry) -> None:
+    before = detecting(AS_BEFORE, theirs(name))
+    assert before[0] == name.split(",")[0]
+    assert detecting(taught, theirs(name)) == before
+    assert detect(theirs(name)) is (SPAN if before == ["SPAN"] else None)
 
 
-@pytest.mark.parametrize("name", THEIRS)
-def test_the_error_names_what_a_file_is(name: str) -> None:
-    if name == "SPAN":
-        return
-    with pytest.raises(UnknownArchitectureError, match=f"It is {MAIN_REGISTRY[name].architecture.name}: load it with"):
-        span_arch.from_state_dict(theirs(name))
+@every_one_of_ours
+def test_ours_are_taken_for_themselves_alone(variant: Variant, form: ConvForm, taught: ArchRegistry) -> None:
+    state = variant.network(form).state_dict()
+    by_spandrel = ["SPAN"] if variant.record is SPAN and form is Conv3XC else []  # of any size, and can load that of six blocks
+    assert detecting(AS_BEFORE, state) == by_spandrel
+    assert detecting(taught, state) == [f"span-upscale/{variant.record.name}"] * (not is_theirs(variant, form)) + by_spandrel
 
 
-@pytest.mark.parametrize("name", OURS)
-def test_each_of_ours_is_taken_for_itself_alone(name: str, taught: ArchRegistry) -> None:
-    state = OURS[name].state_dict()
-    assert detect(state) is record(name)
-    by_spandrel = [str(support.architecture.id) for support in MAIN_REGISTRY if support.detect(dict(state))]
-    assert by_spandrel == (["SPAN"] if name.startswith("SPAN with branches") else [])
-    ours = [str(s.architecture.id) for s in taught if s.detect(dict(state)) and str(s.architecture.id) != "SPAN"]
-    assert ours == ([] if name in LEFT_TO_SPANDREL else [f"span-upscale/{record(name).name}"])
+# What a taught spandrel loads
 
 
-@pytest.mark.parametrize("name", OURS)
-def test_a_taught_spandrel_loads_what_we_load(name: str, taught: ArchRegistry) -> None:
-    state = OURS[name].state_dict()
+@every_one_of_ours
+def test_a_taught_spandrel_loads_what_we_load(variant: Variant, form: ConvForm, taught: ArchRegistry) -> None:
+    state = variant.network(form).state_dict()
     model = ModelLoader(registry=taught).load_from_state_dict(dict(state))
-    assert isinstance(model, span_arch.FamilyModel) != (name in LEFT_TO_SPANDREL)
-    image = torch.rand(1, 3, 12, 10)
-    torch.testing.assert_close(model(image), span_arch.from_state_dict(state)(image), atol=1e-4, rtol=1e-4)
+    assert isinstance(model, span_arch.FamilyModel) != is_theirs(variant, form)
+    with torch.no_grad():
+        assert_close(model.model.eval()(variant.image()), span_arch.from_state_dict(state).model(variant.image()))
 
 
 @pytest.mark.parametrize("file", ["span_ntire2024_ch28", "spanf_ntire2025", "espan_ntire2025"])
 def test_published_files_load_once_spandrel_is_taught(file: str, data: Path, taught: ArchRegistry) -> None:
     path = data / "checkpoints" / f"{file}.pth"
     with pytest.raises(UnsupportedModelError):
-        ModelLoader(registry=MAIN_REGISTRY.copy()).load_from_file(path)
-    assert ModelLoader(registry=taught).load_from_file(path).scale == 4
+        ModelLoader(registry=AS_BEFORE).load_from_file(path)
+    found, expected = ModelLoader(registry=taught).load_from_file(path), span_arch.load(path)
+    image = torch.rand(1, 3, 8, 12)
+    assert torch.equal(found.model(image), expected.model(image))
 
 
-def test_twice_is_as_good_as_once(taught: ArchRegistry) -> None:
-    before: list[ArchSupport] = taught.architectures("detection")
+def outcome(registry: ArchRegistry, state: State) -> object:
+    """The very architecture that loaded a state dict, or the error that came of it."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return ModelLoader(registry=registry).load_from_state_dict(dict(state)).architecture
+    except Exception as error:
+        return type(error)
+
+
+@pytest.mark.parametrize("name", [name for name in THEIRS if name not in LARGE])
+def test_what_spandrel_could_load_it_loads_as_before(name: str, taught: ArchRegistry) -> None:
+    before = outcome(AS_BEFORE, theirs(name))
+    assert before is AS_BEFORE[name.split(",")[0]].architecture
+    assert outcome(taught, theirs(name)) is before
+
+
+def without(state: State, part: str) -> State:
+    return {key: tensor for key, tensor in state.items() if part not in key}
+
+
+def with_a_gain_of_one(state: State) -> State:
+    """With half as many channels between the branches' convolutions."""
+    half = {".conv.0.": (0,), ".conv.1.": (0, 1), ".conv.2.": (1,)}
+
+    def narrowed(key: str, tensor: Tensor) -> Tensor:
+        for axis in next((axes for part, axes in half.items() if part in key), ()):
+            tensor = tensor.narrow(axis, 0, tensor.shape[axis] // 2) if axis < tensor.ndim else tensor
+        return tensor.clone()
+
+    return {key: narrowed(key, tensor) for key, tensor in state.items()}
+
+
+def with_branches(blocks: int = 6, cat_channels: int = 8) -> State:
+    return variant(SPAN, 3, 8, blocks, 2, cat_channels=cat_channels).network(Conv3XC).state_dict()
+
+
+BEYOND_SPANDREL: dict[str, Callable[[], State]] = {
+    "3 blocks": lambda: with_branches(blocks=3),
+    "11 blocks": lambda: with_branches(blocks=11),
+    "a narrower conv_cat": lambda: with_branches(cat_channels=5),
+    "branches only": lambda: without(with_branches(), ".eval_conv."),
+    "one convolution of branches only": lambda: without(with_branches(), "block_4.c2_r.eval_conv."),
+    "one convolution fused": lambda: without(without(with_branches(), "block_4.c2_r.sk."), "block_4.c2_r.conv."),
+    "a gain of 1": lambda: with_a_gain_of_one(with_branches()),
+}
+
+
+@pytest.mark.parametrize("name", BEYOND_SPANDREL)
+def test_a_span_with_branches_that_spandrel_cannot_load_is_ours(name: str, taught: ArchRegistry) -> None:
+    state = BEYOND_SPANDREL[name]()
+    assert outcome(AS_BEFORE, state) in (UnsupportedModelError, RuntimeError)
+    model = ModelLoader(registry=taught).load_from_state_dict(dict(state))
+    image = torch.rand(1, 3, 8, 12)
+    assert torch.equal(model.model(image), span_arch.from_state_dict(state).model(image))
+
+
+@pytest.mark.parametrize("shape", [(), (8,), (8, 8, 3, 3)], ids=str)
+@pytest.mark.parametrize("key", ["conv_1.sk.weight", "conv_cat.weight", "upsampler.0.weight"])
+def test_a_damaged_span_gets_our_error(key: str, shape: tuple[int, ...], taught: ArchRegistry) -> None:
+    with pytest.raises(span_arch.errors.WeightsError):
+        ModelLoader(registry=taught).load_from_state_dict({**with_branches(), key: torch.zeros(shape)})
+
+
+# Teaching
+
+
+def test_twice_is_as_good_as_once_and_spandrels_own_keep_their_order(taught: ArchRegistry) -> None:
+    once = taught.architectures("detection"), taught.architectures()
     span_arch.register(taught)
-    assert taught.architectures("detection") == before
-    assert [one for one in before if not str(one.architecture.id).startswith("span-upscale/")] == MAIN_REGISTRY.architectures("detection")
+    assert (taught.architectures("detection"), taught.architectures()) == once
+    for order in ("detection", "insertion"):
+        kept = [support for support in taught.architectures(order) if support.architecture.id not in SPANDREL_IDS]
+        assert kept == AS_BEFORE.architectures(order)
+    assert {str(support.architecture.id) for support in taught} - {str(support.architecture.id) for support in AS_BEFORE} == SPANDREL_IDS
 
 
-@pytest.fixture
-def untaught_afterwards(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Puts the registry that all programs share back as it was."""
+def test_a_registry_without_a_span_of_its_own_leaves_all_to_ours() -> None:
+    registry = ArchRegistry()
+    span_arch.register(registry)
+    assert isinstance(ModelLoader(registry=registry).load_from_state_dict(with_branches()), span_arch.FamilyModel)
+
+
+def test_by_default_every_loader_is_taught(monkeypatch: pytest.MonkeyPatch) -> None:
     for attribute in ("_architectures", "_ordered", "_by_id"):
-        monkeypatch.setattr(MAIN_REGISTRY, attribute, getattr(MAIN_REGISTRY, attribute))
-    return
-
-
-@pytest.mark.usefixtures("untaught_afterwards")
-def test_by_default_every_loader_is_taught() -> None:
+        monkeypatch.setattr(MAIN_REGISTRY, attribute, getattr(AS_BEFORE, attribute))
+    state = with_branches(blocks=3)
+    with pytest.raises(RuntimeError):
+        ModelLoader().load_from_state_dict(dict(state))
     span_arch.register()
-    assert isinstance(ModelLoader().load_from_state_dict(OURS["ESPAN"].state_dict()), span_arch.FamilyModel)
+    assert isinstance(ModelLoader().load_from_state_dict(dict(state)), span_arch.FamilyModel)
+    with pytest.raises(UnknownArchitectureError, match="It is ESRGAN: "):  # and the advice is still spandrel's own
+        span_arch.from_state_dict(theirs("ESRGAN"))
 
 
-STRANGERS = {
-    "a LoRA": ["lora_unet_down_blocks_0_attentions_0.lora_down.weight", "lora_te_text_model_encoder_layers_0.alpha"],
-    "a LoRA of PEFT": ["base_model.model.blocks.0.attn.lora_A.weight", "base_model.model.blocks.0.attn.lora_B.weight"],
-    "a LoKr": ["unet.blocks.0.lokr_w1", "unet.blocks.0.lokr_w2"],
-    "a diffusion checkpoint": ["model.diffusion_model.input_blocks.0.0.weight", "first_stage_model.decoder.conv_in.weight"],
-    "a diffusion model": ["double_blocks.0.img_attn.qkv.weight", "single_blocks.0.linear1.weight"],
-    "a diffusion model of diffusers": ["down_blocks.0.resnets.0.conv1.weight", "up_blocks.0.resnets.0.conv1.weight"],
-    "a VAE": ["decoder.up.0.block.0.conv1.weight", "encoder.down.0.block.0.conv1.weight"],
-    "a ControlNet": ["control_model.input_blocks.0.0.weight"],
-    "a text encoder": ["text_model.encoder.layers.0.self_attn.k_proj.weight"],
-    "a CLIP vision model": ["vision_model.embeddings.patch_embedding.weight"],
-    "an embedding": ["emb_params"],
+# Strangers
+
+
+@pytest.mark.parametrize("name", [name for name in THEIRS if not name.startswith("SPAN")])
+def test_an_upscaler_is_called_by_its_name(name: str) -> None:
+    called = AS_BEFORE[name.split(",")[0]].architecture.name
+    with pytest.raises(UnknownArchitectureError, match=rf"It is {called}: load it with 'Load Upscale Model'"):
+        span_arch.from_state_dict(theirs(name))
+
+
+CLIP = ("embeddings.position_embedding.weight", "encoder.layers.0.self_attn.q_proj.weight", "encoder.layers.0.mlp.fc1.weight")
+SD15 = ("model.diffusion_model.input_blocks.0.0.weight", "first_stage_model.encoder.down.0.block.0.conv1.weight")
+UNET_BLOCK = ("conv_in.weight", "time_embedding.linear_1.weight", "down_blocks.0.resnets.0.conv1.weight")
+
+STRANGERS: dict[str, tuple[str, ...]] = {  # what it is, by whom, and the keys that such files begin with
+    "LoRA, kohya": ("lora_unet_down_blocks_0_attentions_0_proj_in.alpha", "lora_unet_down_blocks_0_attentions_0_proj_in.lora_down.weight"),
+    "LoRA, kohya, text encoders only": tuple(f"lora_te{i}_text_model_encoder_layers_0_mlp_fc1.lora_up.weight" for i in (1, 2)),
+    "LoRA, OneTrainer": ("lora_transformer_double_blocks_0_img_attn_proj.lora_down.weight",),
+    "LoRA, PEFT": ("base_model.model.blocks.0.attn.q.lora_A.weight", "base_model.model.blocks.0.attn.q.lora_B.default.weight"),
+    "LoRA, diffusers": ("transformer.single_transformer_blocks.0.attn.to_q.lora_A.weight",),
+    "LoRA, diffusers, of the text encoder": ("text_encoder.text_model.encoder.layers.0.self_attn.q_proj.lora_linear_layer.up.weight",),
+    "LoRA, diffusers, old": ("down_blocks.0.attentions.0.transformer_blocks.0.attn1.processor.to_q_lora.up.weight",),
+    "LoRA, LyCORIS": ("lora_unet_mid_block_attentions_0_proj_in.hada_w1_a",),
+    "LoRA, LoKr": ("diffusion_model.double_blocks.0.img_attn.proj.lokr_w1",),
+    "ControlNet, SD 1.5": ("control_model.input_blocks.0.0.weight", "control_model.input_hint_block.0.weight"),
+    "ControlNet, with its checkpoint": (*SD15, "control_model.input_blocks.0.0.weight"),
+    "ControlNet, diffusers": (*UNET_BLOCK, "controlnet_cond_embedding.conv_in.weight", "controlnet_down_blocks.0.weight"),
+    "ControlNet, Flux": ("transformer_blocks.0.attn.to_q.weight", "controlnet_blocks.0.weight"),
+    "diffusion checkpoint, SD 1.5": ("alphas_cumprod", *(f"cond_stage_model.transformer.text_model.{key}" for key in CLIP), *SD15),
+    "diffusion checkpoint, SDXL": (*(f"conditioner.embedders.0.transformer.text_model.{key}" for key in CLIP), *SD15),
+    "diffusion model, Flux": ("double_blocks.0.img_attn.qkv.weight", "img_in.weight", "single_blocks.0.linear1.weight"),
+    "diffusion model, diffusers, UNet": (*UNET_BLOCK, "mid_block.resnets.0.conv1.weight", "up_blocks.0.resnets.0.conv1.weight"),
+    "diffusion model, diffusers, Flux": (
+        "context_embedder.weight",
+        "single_transformer_blocks.0.attn.to_q.weight",
+        "transformer_blocks.0.norm",
+    ),
+    "VAE, SD": ("encoder.conv_in.weight", "encoder.down.0.block.0.norm1.weight", "decoder.up.0.block.0.conv1.weight", "quant_conv.weight"),
+    "VAE, diffusers": ("encoder.down_blocks.0.resnets.0.conv1.weight", "decoder.up_blocks.0.resnets.0.conv1.weight", "quant_conv.weight"),
+    "VAE, Wan": ("conv1.weight", "encoder.downsamples.0.residual.0.gamma", "decoder.upsamples.0.residual.0.gamma"),
+    "text encoder, CLIP": tuple(f"text_model.{key}" for key in CLIP),
+    "text encoder, T5": ("encoder.block.0.layer.0.SelfAttention.q.weight", "encoder.final_layer_norm.weight", "shared.weight"),
+    "text encoder, Qwen": ("model.embed_tokens.weight", "model.layers.0.input_layernorm.weight", "model.layers.0.self_attn.q_proj.weight"),
+    "CLIP vision model, HF": (*(f"vision_model.{key}" for key in CLIP), "visual_projection.weight"),
+    "CLIP vision model, OpenCLIP": ("visual.class_embedding", "visual.transformer.resblocks.0.attn.in_proj_weight"),
+    "embedding, SD 1.5": ("emb_params",),
+    "embedding, SDXL": ("clip_g", "clip_l"),
+}
+FOLDERS = {
+    "LoRA": "loras",
+    "ControlNet": "controlnet",
+    "diffusion checkpoint": "checkpoints",
+    "diffusion model": "diffusion_models",
+    "VAE": "vae",
+    "text encoder": "text_encoders",
+    "CLIP vision model": "clip_vision",
+    "embedding": "embeddings",
 }
 
 
 @pytest.mark.parametrize("name", STRANGERS)
 def test_a_file_of_another_folder_is_told_where_it_belongs(name: str) -> None:
-    kind = name.split(" of ")[0].replace("LoKr", "LoRA")
-    with pytest.raises(UnknownArchitectureError, match=rf"It is {kind}\. .*models/"):
+    kind = name.split(",")[0]
+    with pytest.raises(UnknownArchitectureError, match=rf"It is an? {kind}\. .* models/{FOLDERS[kind]}\b"):
         span_arch.from_state_dict({key: torch.zeros(1) for key in STRANGERS[name]})
+
+
+def test_nothing_at_all_is_told_as_well() -> None:
+    with pytest.raises(UnknownArchitectureError, match="found no tensors"):
+        span_arch.from_state_dict({})

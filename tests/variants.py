@@ -1,0 +1,107 @@
+"""Small networks of every architecture, with random weights, that the tests of architectures and of their detection share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from span_arch.archs import espan, span, spanf, spanf3, spanplus
+from span_arch.archs._normalisation import PAPER, Normalisation
+from span_arch.archs._record import Architecture
+from span_arch.blocks import Conv3XC, ConvForm, FusedConv3XC
+from span_arch.model import build
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A small network of an architecture."""
+
+    record: Architecture
+    hyperparameters: dict[str, Any]
+    normalisation: Normalisation | None = None
+
+    def __str__(self) -> str:
+        values = (str(value).replace(" ", "") for value in self.hyperparameters.values())
+        return f"{self.record.name}-{'-'.join(values)}{'-normalised' * (self.normalisation is not None)}"
+
+    def network(self, conv: ConvForm = FusedConv3XC) -> nn.Module:
+        network = build(self.record, self.hyperparameters, self.normalisation, conv)
+        randomise(network)
+        return network.eval()
+
+    def image(self) -> Tensor:
+        torch.manual_seed(1)
+        return torch.rand(2, self.hyperparameters["in_channels"], 8, 12)
+
+
+def randomise(network: nn.Module) -> None:
+    """Gives weights of a size that lets every convolution have its say in the output."""
+    torch.manual_seed(0)
+    for parameter in network.parameters():
+        nn.init.normal_(parameter, std=0.3 if parameter.dim() == 1 else 0.8 * parameter[0].numel() ** -0.5)
+
+
+def variant(record: Architecture, channels: int, features: int, blocks: int | tuple[int, ...], scale: int, **others: Any) -> Variant:
+    normalisation = others.pop("normalisation", None)
+    out_channels = others.pop("out_channels", channels)
+    sizes = {"in_channels": channels, "out_channels": out_channels, "feature_channels": features, "blocks": blocks, "scale": scale}
+    return Variant(record, {**sizes, **others}, normalisation)
+
+
+SPAN, SPANF, ESPAN = span.ARCHITECTURE, spanf.ARCHITECTURE, espan.ARCHITECTURE
+SPANPLUS, SPANF3 = spanplus.ARCHITECTURE, spanf3.ARCHITECTURE
+
+VARIANTS = (
+    variant(SPAN, 3, 16, 6, 4, cat_channels=16, normalisation=PAPER),
+    variant(SPAN, 3, 12, 2, 2, cat_channels=5, normalisation=PAPER),
+    variant(SPAN, 1, 8, 1, 3, cat_channels=8),
+    variant(SPAN, 4, 8, 3, 8, cat_channels=8),
+    variant(SPAN, 3, 8, 11, 1, cat_channels=8),
+    variant(SPANF, 3, 16, 5, 4),
+    variant(SPANF, 1, 8, 1, 3),
+    variant(SPANF, 4, 12, 2, 1),
+    variant(SPANF, 3, 8, 3, 2),
+    variant(SPANF, 1, 8, 2, 8),
+    variant(ESPAN, 3, 16, 5, 4),
+    variant(ESPAN, 1, 8, 1, 8),
+    variant(ESPAN, 4, 12, 2, 2),
+    variant(ESPAN, 3, 8, 2, 1),
+    variant(ESPAN, 3, 8, 3, 3),
+    variant(SPANPLUS, 3, 16, (4,), 4, upsampler="dys"),
+    variant(SPANPLUS, 1, 8, (1, 2), 3, upsampler="dys"),
+    variant(SPANPLUS, 3, 12, (0,), 2, upsampler="dys", out_channels=1),
+    variant(SPANPLUS, 4, 8, (2,), 1, upsampler="dys"),
+    variant(SPANPLUS, 3, 8, (2,), 8, upsampler="ps"),
+    variant(SPANPLUS, 4, 8, (1, 1, 1), 2, upsampler="ps"),
+    variant(SPANPLUS, 1, 8, (2,), 1, upsampler="ps"),
+    variant(SPANPLUS, 3, 8, (2,), 1, upsampler="conv"),
+    variant(SPANF3, 3, 16, 6, 4, unshuffle=1),
+    variant(SPANF3, 1, 8, 1, 3, unshuffle=1),
+    variant(SPANF3, 4, 8, 2, 8, unshuffle=1),
+    variant(SPANF3, 3, 12, 2, 2, unshuffle=1),
+    variant(SPANF3, 3, 12, 2, 2, unshuffle=2),
+    variant(SPANF3, 3, 8, 2, 1, unshuffle=4),
+    variant(SPANF3, 1, 8, 2, 1, unshuffle=4),
+    variant(SPANF3, 4, 8, 2, 2, unshuffle=2),
+)
+
+
+def forms(variant: Variant) -> list[ConvForm]:
+    """The forms that networks of its architecture are published in."""
+    return [FusedConv3XC, Conv3XC] if variant.record.has_training_form else [FusedConv3XC]
+
+
+every_variant = pytest.mark.parametrize("variant", VARIANTS, ids=str)
+every_trained_variant = pytest.mark.parametrize("variant", [v for v in VARIANTS if v.record.has_training_form], ids=str)
+
+
+def assert_close(found: Tensor, expected: Tensor, tolerance: float = 1e-5) -> None:
+    """The largest difference is within that share of the range of what is expected."""
+    assert found.shape == expected.shape
+    spread = expected.max() - expected.min()
+    assert spread > 0
+    assert (found - expected).abs().max() <= tolerance * spread
