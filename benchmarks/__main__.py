@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from datetime import date
@@ -15,7 +16,7 @@ from typing import Any
 import span_arch
 
 from . import measure, report
-from .contenders import CONTENDERS, OURS, OURS_AUTO, ROOT, LeftOutError
+from .contenders import CONTENDERS, ROOT, LeftOutError
 
 WINNER = "NTIRE 2024 winner (f = 28)"
 GROWING = "spanx4_ch48"
@@ -48,9 +49,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--redraw", action="store_true", help="make README.md and plots of results.json again, and measure nothing")
     options = parser.parse_args(arguments)
-    options.rounds = options.rounds or (2 if options.quick else 5)
+    if options.rounds is None:
+        options.rounds = 2 if options.quick else 5
     if options.rounds < 1:
-        parser.error("there must be at least one round")
+        parser.error(f"{options.rounds} rounds were asked for; expected at least 1")
     return options
 
 
@@ -58,9 +60,10 @@ def run(options: argparse.Namespace, folder: Path) -> None:
     """Measures, and keeps in results.json what there is after every step."""
     cases = measure.QUICK_CASES if options.quick else measure.CASES
     series = measure.QUICK_GROWTH if options.quick else measure.GROWTH
-    names = [name for name in CONTENDERS if name in (OURS, OURS_AUTO, *(options.contenders or CONTENDERS))]
+    names = [name for name in CONTENDERS if name in (*measure.OWN, *(options.contenders or CONTENDERS))]
+    chosen = ["--contenders", *options.contenders] if options.contenders else []
     results: dict[str, Any] = {
-        "command": "python -m benchmarks" + " --quick" * options.quick + f" --rounds {options.rounds}",
+        "command": shlex.join(["python", "-m", "benchmarks", *["--quick"] * options.quick, "--rounds", str(options.rounds), *chosen]),
         "date": date.today().isoformat(),
         "rounds": options.rounds,
         "machine": report.machine(),

@@ -51,9 +51,10 @@ def page(results: dict[str, Any]) -> str:
     """The text of README.md."""
     parts = [
         "# Benchmarks",
-        f"Made by `{results['command']}`, {results['date']}. All programs compute the same network on the same images, each in a process "
-        f"of its own; they take turns, {results['rounds']} rounds after a first pass. A ratio is the median over the rounds of one time "
-        "over the other in the same round, with the least and the most behind it.",
+        f"Made by `{results['command']}`, {results['date']}. All programs compute the same network on the same images, each in a "
+        "process of its own. After a first pass they take turns, ours and three others at a time, for "
+        f"{results['rounds']} rounds. A ratio is the median over the rounds of one time over the other in the same round, with the least "
+        "and the most behind it.",
         table(("", ""), results["machine"].items()),
         "## In short",
         short(results["speed"]),
@@ -92,13 +93,12 @@ def short(speed: Sequence[Row]) -> str:
         "stock node / ours auto": (STOCK, OURS_AUTO),
         "OpenVINO / ours, float32": ("OpenVINO float32", OURS),
         "OpenVINO bfloat16 / ours auto": ("OpenVINO bfloat16", OURS_AUTO),
-        "ours float32 / convolutions alone": (OURS, LIMIT),
     }
     rows = []
     for (network, image), found in grouped(speed).items():
-        ratios = [versus(found.get(other), found.get(own)) for other, own in columns.values()]
-        rows.append((network, image, *ratios, memory_share(found)))
-    return table(("network", "image", *columns, "memory, ours float32 / stock node"), rows)
+        ratios = [versus(found.get(other), own) for other, own in columns.values()]
+        rows.append((network, image, *ratios, versus(found.get(LIMIT), OURS, upside_down=True), memory_share(found)))
+    return table(("network", "image", *columns, "ours float32 / convolutions alone", "memory, ours float32 / stock node"), rows)
 
 
 def details(speed: Sequence[Row]) -> str:
@@ -107,7 +107,7 @@ def details(speed: Sequence[Row]) -> str:
     for (network, image), found in grouped(speed).items():
         for name, row in found.items():
             median = statistics.median(row["seconds"])
-            ratios = versus(row, found.get(OURS)), versus(row, found.get(OURS_AUTO))
+            ratios = versus(row, OURS), versus(row, OURS_AUTO)
             rows.append((network, image, name, f"{median:.2f}", *ratios, f"{row['first'] / median:.2f}x", mib(row["memory"])))
     return table(("network", "image", "", "seconds", "/ ours float32", "/ ours auto", "first", "MiB"), rows)
 
@@ -120,11 +120,12 @@ def grouped(speed: Iterable[Row]) -> dict[tuple[str, str], dict[str, Row]]:
     return groups
 
 
-def versus(row: Row | None, other: Row | None) -> str:
-    """One's time over another's; empty where one was left out."""
-    if row is None or other is None:
+def versus(row: Row | None, own: str, *, upside_down: bool = False) -> str:
+    """A contender's time over ours, or ours over it; empty where one was left out."""
+    if row is None or own not in row["beside"]:
         return ""
-    median, least, most = ratio(row["seconds"], other["seconds"])
+    times = row["seconds"], row["beside"][own]
+    median, least, most = ratio(*(reversed(times) if upside_down else times))
     return f"{median:.2f}x ({least:.2f} to {most:.2f})"
 
 
@@ -157,7 +158,7 @@ def plot_speed(speed: Sequence[Row], path: Path) -> None:
         images = [image for its, image in groups if its == network]
         for place, image in enumerate(images):
             found = groups[network, image]
-            here = [(names.index(name), *ratio(found[name]["seconds"], found[OURS]["seconds"])) for name in found]
+            here = [(names.index(name), *ratio(row["seconds"], row["beside"][OURS])) for name, row in found.items()]
             where, medians, least, most = map(list, zip(*here, strict=True))
             spread = [[m - a for m, a in zip(medians, least, strict=True)], [b - m for m, b in zip(medians, most, strict=True)]]
             height = 0.8 / len(images)

@@ -16,7 +16,17 @@ from span_arch.archs.span import SPAN
 
 
 def row(contender: str, seconds: list[float], **more: Any) -> dict[str, Any]:
-    return {"network": "n", "image": "8x8", "contender": contender, "first": 3.0, "seconds": seconds, "memory": 5 << 20, **more}
+    beside = {OURS: [1, 2, 2]}
+    return {
+        "network": "n",
+        "image": "8x8",
+        "contender": contender,
+        "first": 3.0,
+        "seconds": seconds,
+        "memory": 5 << 20,
+        "beside": beside,
+        **more,
+    }
 
 
 RESULTS = {
@@ -34,6 +44,13 @@ def test_a_ratio_is_the_median_of_ratios_and_not_the_ratio_of_medians() -> None:
     assert measure.ratio([4, 6, 2], [1, 2, 2]) == (3, 1, 4)
     with pytest.raises(ValueError, match="shorter"):
         measure.ratio([1, 2], [1])
+
+
+def test_at_least_one_round(capsys: pytest.CaptureFixture[str]) -> None:
+    assert (command.parse([]).rounds, command.parse(["--quick"]).rounds, command.parse(["--rounds", "3"]).rounds) == (5, 2, 3)
+    with pytest.raises(SystemExit):
+        command.parse(["--rounds", "0"])
+    assert "expected at least 1" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("case", [Case(300, 20), Case(64, 400, frames=3), Case(1, 1)])
@@ -98,11 +115,24 @@ def test_turns_and_who_is_left_out(fake: Network) -> None:
     left_out: list[dict[str, str]] = []
     rows = measure.speed(fake, Case(8, 8), (OURS, "onnxruntime", "ncnn", "spandrel"), rounds=3, left_out=left_out)
     assert FakeProcess.turns[:8] == [OURS, "ncnn", "spandrel"] * 2 + [OURS, "spandrel"]
+    assert [row["beside"] for row in rows] == [{OURS: [2.0] * 3}] * 2
     assert sorted(FakeProcess.turns[8:]) == sorted(f"{name} closed" for name in (OURS, "onnxruntime", "ncnn", "spandrel"))
     assert [(row["contender"], row["seconds"], row["memory"]) for row in rows] == [(OURS, [2.0] * 3, 3), ("spandrel", [2.0] * 3, 3)]
     assert [(row["contender"], row["why"]) for row in left_out] == [
         ("onnxruntime", "it gives another picture than this library, 0.300 apart in the mean"),
         ("ncnn", "it died"),
+    ]
+
+
+def test_no_more_than_fit_into_memory_take_turns_at_a_time(fake: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "AT_A_TIME", 1)
+    rows = measure.speed(fake, Case(8, 8), (OURS, OURS_AUTO, "spandrel", LIMIT), rounds=2, left_out=[])
+    assert [turn for turn in FakeProcess.turns if "closed" not in turn] == [OURS, OURS_AUTO, "spandrel"] * 2 + [OURS, OURS_AUTO, LIMIT] * 2
+    assert [(row["contender"], len(row["seconds"]), len(row["beside"][OURS])) for row in rows] == [
+        (OURS, 4, 4),
+        (OURS_AUTO, 4, 4),
+        ("spandrel", 2, 2),
+        (LIMIT, 2, 2),
     ]
 
 
