@@ -23,7 +23,13 @@ MAX_STEPS = 4096
 """No network of the family comes near."""
 
 _MAX_ELEMENTS = 2**22
-"""Of one tensor, at the size at which graphs are run: no network of the family comes near."""
+"""Of one tensor, at the size at which graphs are run: no network of the family comes near, nor any of the next two."""
+
+_MAX_TOTAL = 2**25
+"""Elements of all tensors that a graph makes."""
+
+_MAX_PRODUCTS = 2**33
+"""Multiplications of all its convolutions: a second, or a few."""
 
 _SIDE = 12
 """Of the picture that is shown to graphs. A multiple of all factors that a network may divide its image by."""
@@ -110,13 +116,20 @@ class Graph:
 
     def _run(self, image: Tensor, result: str, steps: tuple[Step, ...]) -> Tensor:
         tensors = {**self.constants, self.image: image}
+        total = products = 0
         try:
             for step in steps:
                 inputs = [tensors[name] for name in step.inputs]
-                if sum(tensor.numel() for tensor in inputs) > _MAX_ELEMENTS:
-                    raise ValueError(f"too large for the step '{step.name}'")
-                tensors[step.output] = OPERATIONS[step.operation](*inputs, **step.settings)
-            return tensors[result]
+                _bounded(sum(tensor.numel() for tensor in inputs))
+                if step.output in tensors:
+                    raise ValueError(f"the step '{step.name}' makes '{step.output}', which is there already")
+                if step.operation == "conv":
+                    products += inputs[1].numel() * _pixels(inputs[0], step.settings["padding"])
+                    _bounded(products, _MAX_PRODUCTS, "multiplications")
+                made = tensors[step.output] = OPERATIONS[step.operation](*inputs, **step.settings)
+                total += made.numel()
+                _bounded(total, _MAX_TOTAL, "elements in all tensors")
+            return tensors[result].float()
         except KeyError as error:
             raise BrokenCheckpointError(f"The graph uses a tensor {error} before it makes it. The file is damaged.") from error
         except (RuntimeError, ValueError, TypeError, IndexError) as error:
@@ -132,12 +145,20 @@ def agree(found: Tensor, expected: Tensor) -> bool:
 
 def _conv(image: Tensor, weight: Tensor, bias: Tensor | None = None, *, padding: tuple[int, int], groups: int = 1) -> Tensor:
     """Stride 1, padded with zeros: rows above and below, columns left and right."""
-    _bounded(weight.shape[0] * (image.shape[-2] + 2 * padding[0]) * (image.shape[-1] + 2 * padding[1]))
+    pixels = _pixels(image, padding)
+    _bounded(max(weight.shape[0], weight[0].numel()) * pixels)  # what comes out, and what goes in as a matrix
     return F.conv2d(image, weight, bias, padding=padding, groups=groups)
 
 
+def _pixels(image: Tensor, padding: tuple[int, int]) -> int:
+    """Of all images of a batch, padded."""
+    return image.shape[0] * (image.shape[-2] + 2 * padding[0]) * (image.shape[-1] + 2 * padding[1])
+
+
 def _elementwise(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Tensor]:
-    def apply(a: Tensor, b: Tensor | None = None, *, scalar: float = 0.0) -> Tensor:
+    def apply(a: Tensor, b: Tensor | None = None, *, scalar: float | None = None) -> Tensor:
+        if (b is None) == (scalar is None):
+            raise ValueError("an operation of two tensors, or of one and a number, has other inputs")
         other = torch.tensor(scalar) if b is None else b
         _bounded(math.prod(cast("tuple[int, ...]", torch.broadcast_shapes(a.shape, other.shape))))
         return function(a, other)
@@ -145,13 +166,17 @@ def _elementwise(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., 
     return apply
 
 
+def _unary(function: Callable[..., Tensor]) -> Callable[[Tensor], Tensor]:
+    return lambda tensor: function(tensor)  # and none that would be taken for an option, such as ``inplace``
+
+
 def _same(tensor: Tensor) -> Tensor:
     return tensor
 
 
-def _bounded(elements: int) -> None:
-    if elements > _MAX_ELEMENTS:
-        raise ValueError(f"a tensor of {elements:,} elements is more than any network of the SPAN family has")
+def _bounded(number: int, most: int = _MAX_ELEMENTS, what: str = "elements in a step") -> None:
+    if number > most:
+        raise ValueError(f"{number:,} {what} are more than any network of the SPAN family has")
 
 
 OPERATIONS: dict[str, Callable[..., Tensor]] = {
@@ -161,12 +186,12 @@ OPERATIONS: dict[str, Callable[..., Tensor]] = {
     "mul": _elementwise(torch.mul),
     "div": _elementwise(torch.div),
     "reverse sub": _elementwise(torch.rsub),
-    "relu": F.relu,
-    "silu": F.silu,
-    "mish": F.mish,
-    "sigmoid": torch.sigmoid,
-    "tanh": torch.tanh,
-    "softplus": F.softplus,
+    "relu": _unary(F.relu),
+    "silu": _unary(F.silu),
+    "mish": _unary(F.mish),
+    "sigmoid": _unary(torch.sigmoid),
+    "tanh": _unary(torch.tanh),
+    "softplus": _unary(F.softplus),
     "concat": lambda *tensors: torch.cat(tensors, 1),
     "pixel shuffle": F.pixel_shuffle,
     "pixel unshuffle": F.pixel_unshuffle,

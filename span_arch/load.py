@@ -12,7 +12,7 @@ from torch import Tensor
 from . import checkpoints
 from .archs._normalisation import Normalise, wished
 from .checkpoints import Checkpoint
-from .errors import BrokenCheckpointError, CheckpointError, CheckpointNotFoundError, UnknownArchitectureError, WeightsError
+from .errors import BrokenCheckpointError, CheckpointError, CheckpointNotFoundError, OptionError, UnknownArchitectureError, WeightsError
 from .model import FamilyModel, Source, from_state_dict
 from .registry import require, resembles
 from .reparam import branched_blocks
@@ -78,14 +78,18 @@ def _build(checkpoint: Checkpoint, state: Mapping[str, Tensor], name: str, wish:
         sha256=_sha256(path.with_suffix(".bin") if checkpoint.container == "ncnn" else path),
         metadata=checkpoint.metadata,
     )
-    if graph is not None:
-        model = from_state_dict(state, normalise=stated, source=source, known=where)
-        graph.check(model.model, model.input_channels)
-        if wish == "auto":
-            return model
-    if wish != "auto":
+    if graph is None and wish != "auto":
         return from_state_dict(state, normalise=wish, source=source, known="as asked for")
-    return from_state_dict(state, normalise="auto" if stated == "unstated" else stated, source=source, known=where)
+    try:
+        model = from_state_dict(state, normalise="auto" if stated == "unstated" else stated, source=source, known=where)
+    except OptionError as error:  # which it would be, had somebody asked for it
+        raise WeightsError(
+            f"The normalisation {stated} is {where}, but this network takes the image as it is. The file is damaged, or was changed after "
+            "it was exported: get it again from its source."
+        ) from error
+    if graph is not None:
+        graph.check(model.model, model.input_channels)
+    return model if wish == "auto" else from_state_dict(state, normalise=wish, source=source, known="as asked for")
 
 
 def _resolve(name_or_path: str | Path) -> Path:

@@ -183,14 +183,24 @@ def _check_can_be_normalised(hyperparameters: Mapping[str, Any]) -> None:
         )
 
 
+_MOST_TENSORS = 4096
+"""No network of the family comes near, not even with all its branches."""
+
+
 def _check_tensors(state: Mapping[str, Tensor]) -> None:
     """Raises a `WeightsError` that tells which tensors are none that could be a network's, whatever shapes it asks for."""
+    if len(state) > _MOST_TENSORS:
+        _raise([f"{len(state):,} tensors are here, and no network has more than {_MOST_TENSORS:,}"])
     _raise([f"{key} {fault}" for key, tensor in state.items() if (fault := _fault(key, tensor)) is not None])
+    storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in state.values()}
+    claimed = sum(tensor.numel() * tensor.itemsize for tensor in state.values())
+    if claimed > sum(storages.values()):
+        _raise([f"its tensors claim {claimed:,} bytes by sharing {sum(storages.values()):,}, and those of a network share none"])
 
 
 def _fault(key: str, tensor: Tensor) -> str | None:
-    if tensor.layout is not torch.strided or tensor.device.type == "meta" or tensor.is_quantized:
-        return "is sparse, quantised or without contents, expected plain numbers"
+    if tensor.layout is not torch.strided or tensor.device.type == "meta" or tensor.is_quantized or tensor.is_nested:
+        return "is sparse, nested, quantised or without contents, expected plain numbers"
     if not tensor.is_floating_point():
         return f"is of the type {tensor.dtype}, expected a floating one"
     if tensor.numel() == 0 or (key.endswith(".weight") and tensor.ndim != 4):
@@ -217,7 +227,8 @@ def _check(state: Mapping[str, Tensor], network: nn.Module) -> None:
 def _raise(faults: list[str]) -> None:
     if faults:
         more = f"; and {len(faults) - 8} more" if len(faults) > 8 else ""
+        told = "; ".join(fault[:300] for fault in faults[:8])  # keys of a hostile file are as long as they like
         raise WeightsError(
-            f"This is a network of the family, but its weights are not in order: {'; '.join(faults[:8])}{more}. "
+            f"This is a network of the family, but its weights are not in order: {told}{more}. "
             "The file is damaged or unfinished: get it again from its source."
         )

@@ -98,21 +98,29 @@ def _fuse_block(state: Mapping[str, Tensor], prefix: str) -> tuple[Tensor, Tenso
             f"The block '{prefix}' is stored with its training branches, but {', '.join(missing)} "
             f"{'is' if len(missing) == 1 else 'are'} missing. The file is incomplete: get it again from its source."
         )
-    dtype = torch.promote_types(state[keys[0]].dtype, torch.float32)
-    skip, b_skip, w1, b1, w2, b2, w3, b3 = (state[key].to("cpu", torch.float64) for key in keys)
-    try:
-        # 1x1 convolutions are products over channels, whatever the tap (y, x) of the 3x3 convolution between them
-        narrowed = torch.einsum("om,mnyx->onyx", w3[:, :, 0, 0], w2)
-        weight = torch.einsum("onyx,ni->oiyx", narrowed, w1[:, :, 0, 0])
-        weight[:, :, 1, 1] += skip[:, :, 0, 0]
-        bias = w3[:, :, 0, 0] @ (w2.sum((2, 3)) @ b1 + b2) + b3 + b_skip
-    except (RuntimeError, IndexError) as error:
-        shapes = ", ".join(f"{key} {tuple(state[key].shape)}" for key in keys[::2])
+    shapes = [tuple(state[key].shape) for key in keys]
+    if shapes != _shapes_beside(shapes[0], shapes[2]):  # asked before anything is multiplied, as the product could be of any size
+        found = ", ".join(f"{key} {shape}" for key, shape in zip(keys, shapes, strict=True))
         raise WeightsError(
-            f"The branches of the block '{prefix}' do not fit each other: {shapes}. Expected (out, in, 1, 1), (g*in, in, 1, 1), "
-            "(g*out, g*in, 3, 3) and (out, g*out, 1, 1). The file is damaged: get it again from its source."
-        ) from error
+            f"The branches of the block '{prefix}' do not fit each other: {found}. Expected (out, in, 1, 1), (g*in, in, 1, 1), "
+            "(g*out, g*in, 3, 3) and (out, g*out, 1, 1), each with a bias. The file is damaged: get it again from its source."
+        )
+    dtype = torch.float64 if state[keys[0]].dtype is torch.float64 else torch.float32
+    skip, b_skip, w1, b1, w2, b2, w3, b3 = (state[key].to("cpu", torch.float64) for key in keys)
+    # 1x1 convolutions are products over channels, whatever the tap (y, x) of the 3x3 convolution between them
+    narrowed = torch.einsum("om,mnyx->onyx", w3[:, :, 0, 0], w2)
+    weight = torch.einsum("onyx,ni->oiyx", narrowed, w1[:, :, 0, 0])
+    weight[:, :, 1, 1] += skip[:, :, 0, 0]
+    bias = w3[:, :, 0, 0] @ (w2.sum((2, 3)) @ b1 + b2) + b3 + b_skip
     return weight.to(dtype), bias.to(dtype)
+
+
+def _shapes_beside(skip: tuple[int, ...], widening: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """Of weight and bias of all branches, given the weights of the skip and of the first of the others."""
+    c_out, c_in = (*skip, 0, 0)[:2]
+    gain = (*widening, 0)[0] // max(c_in, 1)
+    weights = [(c_out, c_in, 1, 1), (gain * c_in, c_in, 1, 1), (gain * c_out, gain * c_in, 3, 3), (c_out, gain * c_out, 1, 1)]
+    return [shape for weight in weights for shape in (weight, weight[:1])]
 
 
 def _unfuse_block(prefix: str, weight: Tensor, bias: Tensor) -> dict[str, Tensor]:

@@ -7,7 +7,7 @@ computing. Where paths run beside each other, as in SPANF, grouped convolutions 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import cast
 
 import torch
@@ -48,16 +48,15 @@ def proposals(graph: Graph) -> Iterator[dict[str, Tensor]]:
 def _name_lists(architecture: Architecture, count: int) -> Iterator[list[str]]:
     """The names of all convolutions in the order in which they are computed, for every network that has so many."""
     for example in architecture.examples:
-        for blocks in range(1, _MOST_BLOCKS + 1):
-            with torch.device("meta"):
-                names = _convolutions(example(blocks))
-            if len(names) == count:
-                yield names
-            if len(names) >= count:
-                break
+        one, two = (len(_convolutions(example, blocks)) for blocks in (1, 2))
+        more, rest = divmod(count - one, two - one)  # every block after the first has as many
+        if rest == 0 and 0 <= more < _MOST_BLOCKS:
+            yield _convolutions(example, 1 + more)
 
 
-def _convolutions(network: nn.Module) -> list[str]:
+def _convolutions(example: Callable[[int], nn.Module], blocks: int) -> list[str]:
+    with torch.device("meta"):
+        network = example(blocks)
     modules = cast("Iterable[tuple[str, nn.Module]]", network.named_modules())
     groups = {name: module.groups for name, module in modules if isinstance(module, nn.Conv2d)}
     order = [str(node.target) for node in fx.Tracer().trace(network).nodes if node.op == "call_module" and str(node.target) in groups]

@@ -226,6 +226,15 @@ def test_a_damaged_span_gets_our_error(key: str, shape: tuple[int, ...], taught:
         ModelLoader(registry=taught).load_from_state_dict({**with_branches(), key: torch.zeros(shape)})
 
 
+def test_to_ask_whose_a_state_dict_is_changes_nothing_in_it(taught: ArchRegistry) -> None:
+    state = {**theirs("SPAN, no_norm"), "no_norm": torch.ones(1)}
+    before = dict(state)
+    for support in taught:
+        support.detect(state)
+    assert state.keys() == before.keys()
+    assert all(tensor is before[key] for key, tensor in state.items())
+
+
 # Teaching
 
 
@@ -265,6 +274,13 @@ def test_an_upscaler_is_called_by_its_name(name: str) -> None:
     called = AS_BEFORE[name.split(",")[0]].architecture.name
     with pytest.raises(UnknownArchitectureError, match=rf"It is {called}: load it with 'Load Upscale Model'"):
         span_arch.from_state_dict(theirs(name))
+
+
+def test_a_span_that_lacks_a_part_is_not_sent_away() -> None:
+    state = without(with_branches(), "block_1.c2_r.")
+    assert detecting(AS_BEFORE, state) == ["SPAN"]  # which looks at fewer keys
+    with pytest.raises(UnknownArchitectureError, match=r"nearest is SPAN, but block_1\.c2_r\.eval_conv\.weight is missing\. Take a file"):
+        span_arch.from_state_dict(state)
 
 
 CLIP = ("embeddings.position_embedding.weight", "encoder.layers.0.self_attn.q_proj.weight", "encoder.layers.0.mlp.fc1.weight")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, cast
@@ -30,6 +29,9 @@ IMAGENET: Final = Normalisation(mean=(0.485, 0.456, 0.406), range=1.0)
 NAMED: Final[dict[str, Normalisation | None]] = {"paper": PAPER, "imagenet": IMAGENET, "none": None}
 """All settings that networks are known to be trained with."""
 
+_LARGEST = 3.4e38
+"""What is above that, is infinite in float32."""
+
 Normalise = Literal["auto", "paper", "imagenet", "none"] | Normalisation | Sequence[Any] | str | None
 """A wish: ``"auto"``, one of `NAMED`, a `Normalisation`, ``(mean, range)``, or None, which is none as well."""
 
@@ -55,6 +57,6 @@ def wished(normalise: Normalise) -> Normalisation | Literal["auto"] | None:
             f"The normalisation {normalise!r} makes no sense; expected 'auto', {', '.join(map(repr, NAMED))}, or a mean for R, G and B "
             "and a range, such as '0.485 0.456 0.406 1'."
         ) from error
-    if not (all(map(math.isfinite, (red, green, blue, span))) and span > 0):
+    if not (all(abs(value) <= _LARGEST for value in (red, green, blue, span)) and span > 0):
         raise OptionError(f"The normalisation {normalise!r} has to be of finite numbers, and its range above 0.")
     return Normalisation((red, green, blue), span)

@@ -82,7 +82,7 @@ def _hyperparameters(state: Mapping[str, Tensor]) -> dict[str, Any]:
     scale, _ = scale_and_channels(state["conv_near.weight"].shape[0], in_channels)
     return {
         "in_channels": in_channels,
-        "out_channels": state["conv_2.eval_conv.weight"].shape[0] // scale**2,
+        "out_channels": max(1, state["conv_2.eval_conv.weight"].shape[0] // scale**2),  # of too few, the shapes will tell
         "feature_channels": features,
         "blocks": count_blocks(state, "block_{}.c1_r.eval_conv.weight"),
         "scale": scale,

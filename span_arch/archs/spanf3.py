@@ -103,7 +103,7 @@ def _hyperparameters(state: Mapping[str, Tensor]) -> dict[str, Any]:
         scale, out_channels = scale_and_channels(shuffled, in_channels)
     elif "conv_1.1.eval_conv.weight" in state:
         features, unshuffled = state["conv_1.1.eval_conv.weight"].shape[:2]
-        out_channels = shuffled // _UNSHUFFLED_SHUFFLE**2
+        out_channels = max(1, shuffled // _UNSHUFFLED_SHUFFLE**2)  # of too few, the shapes will tell
         unshuffle, in_channels = scale_and_channels(unshuffled, out_channels)
         scale = _UNSHUFFLED_SHUFFLE // unshuffle
         if scale * unshuffle != _UNSHUFFLED_SHUFFLE:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 
 from spandrel import canonicalize_state_dict
 from torch import Tensor
@@ -19,8 +18,7 @@ def clean(checkpoint: Checkpoint) -> Checkpoint:
     Raises:
         BrokenCheckpointError: there are no tensors.
     """
-    raw = cast(object, checkpoint.state)  # a pickle may hold anything
-    state = cast("dict[object, object]", canonicalize_state_dict(dict(checkpoint.state)) if isinstance(raw, Mapping) else {})
+    state = _unwrapped(checkpoint.state)
     tensors = {key: value for key, value in state.items() if isinstance(key, str) and isinstance(value, Tensor)}
     if not tensors and checkpoint.graph is None:
         found = (
@@ -33,3 +31,15 @@ def clean(checkpoint: Checkpoint) -> Checkpoint:
             "Files of optimisers or of whole training runs are of no use here: take the network's own file."
         )
     return replace(checkpoint, state=tensors)
+
+
+def _unwrapped(raw: object) -> dict[object, object]:
+    """A pickle may hold anything, and under any keys."""
+    if not isinstance(raw, dict):
+        return {}
+    items = cast("Any", dict).items(raw)  # by the class: a pickle may cover a method with an attribute
+    plain: dict[object, object] = dict(items)
+    try:
+        return dict(cast("dict[object, object]", canonicalize_state_dict(cast("dict[str, Any]", plain))))
+    except (AttributeError, TypeError):  # of keys that are no text, in here or in a wrapper
+        return plain

@@ -58,8 +58,11 @@ def read_ncnn(path: Path) -> Checkpoint:
             )
     layers = _parse(param)
     tensors = _read_weights(layers, weights)
+    images = [name for layer in layers if layer.kind == "Input" for name in layer.outputs]
+    if len(images) != 1:
+        raise BrokenCheckpointError(f"'{param}' takes {len(images)} images, where a network of the SPAN family takes one.")
     graph = Graph(
-        image=next((layer.outputs[0] for layer in layers if layer.kind == "Input" and layer.outputs), ""),
+        image=images[0],
         result=next((name for layer in reversed(layers) for name in layer.outputs), ""),
         steps=tuple(step for layer in layers for step in _steps(layer, tensors, param)),
         constants=tensors,
@@ -101,6 +104,8 @@ def _layer(words: list[str]) -> _Layer:
     numbers = {int(key): float(value) for key, _, value in (word.partition("=") for word in settings) if "," not in value}
     if not all(map(math.isfinite, numbers.values())):
         raise ValueError(f"'{words[1]}' has a setting that is no number")
+    if words[0] in (*_CONVOLUTIONS, "MemoryData", "PixelShuffle", "Concat") and any(value % 1 for value in numbers.values()):
+        raise ValueError(f"'{words[1]}' has a setting that is no whole number")
     return _Layer(words[0], words[1], tuple(blobs[:n_inputs]), tuple(blobs[n_inputs:]), numbers)
 
 
@@ -227,6 +232,8 @@ def _convolution(layer: _Layer, tensors: Mapping[str, Tensor]) -> Iterator[Step]
     left, top = layer.number(4, 0), layer.number(14, layer.number(4, 0))
     if any(layer.number(key, 1) != 1 for key in (2, 12, 3, 13)):
         raise ValueError("dilation or stride")
+    if layer.number(8, 0) or layer.number(19, 0):
+        raise ValueError("weights that are quantised, or computed")
     if (left, top) != (layer.number(15, left), layer.number(16, top)) or layer.numbers.get(18, 0) != 0:
         raise ValueError("padding that is not alike on both sides, or not with zeros")
     padding = (height // 2, width // 2) if (left, top) == (-233, -233) else (top, left)  # -233: whatever keeps the size

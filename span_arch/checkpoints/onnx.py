@@ -6,6 +6,7 @@ exported, those name them; else the names of the nodes do; a graph that has lost
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -33,6 +34,9 @@ _SHAPING = frozenset({
 })  # fmt: skip
 """What exporters make of DySample, of padding and of a training form. Such graphs are read by their names, and not run."""
 
+_MAX_WEIGHTS = 2**27
+"""Half a gigabyte of them."""
+
 _Node = Any  # the package has no types of its own for what it reads
 
 
@@ -49,8 +53,13 @@ def read_onnx(path: Path) -> Checkpoint:
     model: Any = None
     try:
         model = onnx.load(str(path), load_external_data=False)
-        nodes, initializers = list(model.graph.node), list(model.graph.initializer)
-        constants = {name: _tensor(onnx, tensor, path) for name, tensor in _tensors(nodes, initializers)}
+        for what, count in (("operations", len(model.graph.node)), ("initialisers", len(model.graph.initializer))):
+            if count > MAX_STEPS:
+                raise ValueError(f"{count:,} {what}; no network of the SPAN family comes near")
+        nodes, tensors = list(model.graph.node), list(_tensors(model.graph))
+        if (weights := sum(math.prod(tensor.dims) for _, tensor in tensors)) > _MAX_WEIGHTS:
+            raise ValueError(f"{weights:,} weights; no network of the SPAN family comes near")  # nor has its file, which many may share
+        constants = {name: _tensor(onnx, tensor, path) for name, tensor in tensors}
         metadata = {str(entry.key): str(entry.value) for entry in model.metadata_props}
         graph, state = _graph(model.graph, constants, path), _state(nodes, constants)
     except SpanArchError:
@@ -70,9 +79,9 @@ def _broken(path: Path, error: Exception) -> BrokenCheckpointError:
     )
 
 
-def _tensors(nodes: list[_Node], initializers: list[Any]) -> Iterator[tuple[str, Any]]:
-    yield from ((tensor.name, tensor) for tensor in initializers)
-    for node in nodes:
+def _tensors(graph: Any) -> Iterator[tuple[str, Any]]:
+    yield from ((tensor.name, tensor) for tensor in graph.initializer)
+    for node in graph.node:
         if node.op_type == "Constant" and node.output:
             yield from ((node.output[0], attribute.t) for attribute in node.attribute if attribute.name == "value")
 
@@ -80,9 +89,12 @@ def _tensors(nodes: list[_Node], initializers: list[Any]) -> Iterator[tuple[str,
 def _tensor(onnx: Any, tensor: Any, path: Path) -> Tensor:
     if tensor.data_location == onnx.TensorProto.EXTERNAL:
         _check_external({entry.key: entry.value for entry in tensor.external_data}, tensor.name, path)
+    if any(size < 0 for size in tensor.dims):
+        raise ValueError(f"'{tensor.name}' has the shape {list(tensor.dims)}")  # which numpy would take for whatever fits
     values: np.ndarray = onnx.numpy_helper.to_array(tensor, base_dir=str(path.absolute().parent))
     if values.dtype.name in ("float16", "float64", "bfloat16"):
-        values = values.astype(np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is told with its name
+            values = values.astype(np.float32)
     return torch.from_numpy(np.array(values)) if values.dtype.kind in "fiub" else torch.zeros(0)
 
 
@@ -122,8 +134,6 @@ def _state(nodes: list[_Node], constants: Mapping[str, Tensor]) -> dict[str, Ten
 
 def _graph(graph: Any, constants: Mapping[str, Tensor], path: Path) -> Graph | None:
     """The graph in our terms; None where it has operations that are known, but not run."""
-    if len(graph.node) > MAX_STEPS:
-        raise ValueError(f"{len(graph.node):,} operations; no network of the SPAN family comes near")
     strangers = sorted({node.op_type for node in graph.node if not _known(node)})
     if strangers:
         raise CheckpointError(
@@ -174,8 +184,13 @@ def _convolution(attributes: Mapping[str, Any], constants: Mapping[str, Tensor],
     height, width = weight.shape[2:]
     if any(value != 1 for name in ("strides", "dilations") for value in attributes.get(name) or (1,)):
         raise ValueError("dilation or stride")
-    if attributes.get("auto_pad", b"NOTSET") in (b"SAME_UPPER", b"SAME_LOWER"):
+    if list(attributes.get("kernel_shape") or (height, width)) != [height, width]:
+        raise ValueError(f"a kernel of {attributes['kernel_shape']} with weights of {height}x{width}")
+    mode = attributes.get("auto_pad", b"NOTSET")
+    if mode in (b"SAME_UPPER", b"SAME_LOWER"):
         padding = (height // 2, width // 2)
+    elif mode == b"VALID":
+        padding = (0, 0)
     else:
         top, left, bottom, right = attributes.get("pads") or (0, 0, 0, 0)
         padding = (top, left)
@@ -197,8 +212,16 @@ def _shuffle(attributes: Mapping[str, Any], constants: Mapping[str, Tensor], nod
     return "pixel shuffle", {"upscale_factor": factor}
 
 
-def _simple(operation: str) -> Callable[[Mapping[str, Any], Mapping[str, Tensor], _Node], _Settings]:
-    return lambda attributes, constants, node: (operation, {})
+def _simple(operation: str, **usual: float) -> Callable[[Mapping[str, Any], Mapping[str, Tensor], _Node], _Settings]:
+    """Of an operation that has no attributes, or those of `usual`."""
+
+    def settings(attributes: Mapping[str, Any], constants: Mapping[str, Tensor], node: _Node) -> _Settings:
+        for name, value in attributes.items():
+            if value != usual.get(name):
+                raise ValueError(f"{name} {value}")
+        return operation, {}
+
+    return settings
 
 
 _STEPS: dict[str, Callable[[Mapping[str, Any], Mapping[str, Tensor], _Node], _Settings]] = {
@@ -214,7 +237,7 @@ _STEPS: dict[str, Callable[[Mapping[str, Any], Mapping[str, Tensor], _Node], _Se
     "Sigmoid": _simple("sigmoid"),
     "Softplus": _simple("softplus"),
     "Sub": _simple("sub"),
-    "Swish": _simple("silu"),
+    "Swish": _simple("silu", alpha=1.0),
     "Tanh": _simple("tanh"),
 }
 """Operations, and what they are in our terms."""

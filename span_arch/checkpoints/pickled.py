@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
+import tarfile
 import warnings
 import zipfile
 from pathlib import Path
@@ -11,10 +11,7 @@ import torch
 
 from ..errors import BrokenCheckpointError, CheckpointError, UnsafeCheckpointError
 from ._checkpoint import Checkpoint
-from .pickle_scan import PickleBombError, imports
-from .sniff import is_archive
-
-_HARMLESS = ("torch", "collections", "typing", "numpy", "_codecs", "copyreg")
+from .pickle_scan import PickleBombError, strangers
 
 _MOST_TIMES = 16
 """How many times larger than its file the contents of an archive may be. PyTorch does not compress, and weights hardly can be."""
@@ -32,8 +29,7 @@ def read_pickled(path: Path) -> Checkpoint:
         CheckpointError: it is a TorchScript program.
     """
     try:
-        pickles = _pickles(path)
-        names = {name for data in pickles for name in imports(data)}
+        names = sorted({name for data in _pickles(path) for name in strangers(data)})
     except CheckpointError:
         raise
     except PickleBombError as error:
@@ -43,31 +39,27 @@ def read_pickled(path: Path) -> Checkpoint:
         ) from error
     except Exception as error:  # whatever damage makes of archives and opcodes
         raise _broken(path, error) from error
-    strangers = sorted(name for name in names if name.split(".")[0] not in _HARMLESS)
-    if strangers:
-        raise _unsafe(path, strangers)
+    if names:
+        raise UnsafeCheckpointError(
+            f"'{path}' is a pickle that wants to use {', '.join(names[:8])}; a file of weights needs only tensors. Nothing of it "
+            "was run. Do not trust the file: get the network from its author, as safetensors if there is one."
+        )
     try:
         with warnings.catch_warnings():  # torch warns of some pickles that it then refuses, which the error below tells
             warnings.simplefilter("ignore")
             state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        refused = sorted(name for name in names if name not in _ORDINARY)
-        raise (_unsafe(path, refused) if refused else _broken(path, error)) from error
     except Exception as error:  # the unpickler meets damage in as many ways as there are
         raise _broken(path, error) from error
     return Checkpoint(path, "PyTorch pickle", state)
 
 
-_ORDINARY = frozenset({
-    "collections.OrderedDict", "torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_parameter", "torch.nn.parameter.Parameter",
-    *(f"torch.{kind}Storage" for kind in ("Float", "Half", "BFloat16", "Double", "Long", "Int")),
-})  # fmt: skip
-"""What the pickles of state dicts are made of."""
-
-
 def _pickles(path: Path) -> list[bytes]:
     """The pickles in a file, none of them loaded."""
-    if not is_archive(path):
+    with path.open("rb") as file:
+        zipped = file.read(4) == b"PK\x03\x04"  # by which PyTorch tells; Python is content with an archive that begins anywhere
+    if not zipped:
+        if tarfile.is_tarfile(path):  # of before PyTorch 0.1.10; some versions would unpickle its members without any care
+            raise ValueError("a tar archive")
         return [path.read_bytes()]
     with zipfile.ZipFile(path) as archive:
         size, unpacked = path.stat().st_size, sum(member.file_size for member in archive.infolist())
@@ -77,19 +69,16 @@ def _pickles(path: Path) -> list[bytes]:
                 "not trust the file: get the network from its author."
             )
         names = archive.namelist()
+        if min((member.header_offset for member in archive.infolist()), default=0) != 0:
+            raise ValueError("an archive within another file")
         if any(name.endswith("/constants.pkl") for name in names):
             raise CheckpointError(
                 f"'{path}' is a TorchScript program, which would have to be run to be read. Ask its author for the state dict, "
                 "or save one from it: torch.save(torch.jit.load(FILE).state_dict(), 'weights.pth')."
             )
-        return [archive.read(name) for name in names if name.endswith(".pkl")]
-
-
-def _unsafe(path: Path, names: list[str]) -> UnsafeCheckpointError:
-    return UnsafeCheckpointError(
-        f"'{path}' is a pickle that wants to use {', '.join(names[:8])}; a file of weights needs only tensors. Nothing of it "
-        "was run. Do not trust the file: get the network from its author, as safetensors if there is one."
-    )
+        if len({name.lower() for name in names}) < len(names):  # PyTorch finds members whatever their case, and of two the other
+            raise ValueError("an archive with two members of one name")
+        return [archive.read(name) for name in names if name.lower().endswith(".pkl")]
 
 
 def _broken(path: Path, error: Exception) -> BrokenCheckpointError:

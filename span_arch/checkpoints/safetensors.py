@@ -15,6 +15,9 @@ from ..errors import BrokenCheckpointError
 from ._checkpoint import Checkpoint
 from .metadata import normalisation_in
 
+_LONGEST_HEADER = 8 << 20
+"""Bytes: a hundred for each tensor, of which no network that people try by mistake has more than some thousands."""
+
 
 def read_safetensors(path: Path) -> Checkpoint:
     """Reads tensors and metadata.
@@ -22,6 +25,13 @@ def read_safetensors(path: Path) -> Checkpoint:
     Raises:
         BrokenCheckpointError: the header or the tensors are not as the format wants them.
     """
+    with path.open("rb") as start:
+        header = int.from_bytes(start.read(8), "little")
+    if header > _LONGEST_HEADER:
+        raise BrokenCheckpointError(
+            f"'{path}' is no whole safetensors file: its header should be {header:,} bytes long, and that of a network has a few thousand. "
+            "It is damaged, or of another kind and was renamed: get it again from its source."
+        )
     try:
         opened: Any = safe_open(str(path), framework="pt")  # it has no types
         with opened as file:
