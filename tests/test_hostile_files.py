@@ -408,7 +408,7 @@ def assert_sound(model: span_arch.FamilyModel, held: State) -> None:
     assert result.shape == (1, model.output_channels, 8 * model.scale, 8 * model.scale)
 
 
-often = settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+often = settings(derandomize=True, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 NETWORKS: list[State] = [
     state(),
@@ -454,14 +454,14 @@ def mistaken(draw: st.DrawFn) -> State:
             held[re.sub(r"\d+", draw(st.sampled_from(["0", "1", "2", "7", "²", "-1", "999999999"])), key, count=1)] = held.pop(key)
         elif kind == "exchange":
             held[key], held[other] = held[other], held[key]
-        elif kind == "shape":
+        elif kind == "shape" and not held[key].is_complex():
             held[key] = draw(st.sampled_from(SHAPES))(held[key].float())
-        else:
+        elif not held[key].is_complex():  # which torch warns of
             held[key] = held[key].to(draw(st.sampled_from(TYPES)))
     return held
 
 
-@settings(often, max_examples=250)
+@settings(often, derandomize=True, max_examples=250)
 @given(held=mistaken())
 def test_a_state_dict_with_mistakes_is_told_or_gives_its_own_weights(held: State, tmp_path: Path) -> None:
     torch.save(held, tmp_path / "a.pth")
@@ -491,14 +491,17 @@ def rewritten(draw: st.DrawFn) -> bytes:
     return data
 
 
-@settings(often, max_examples=300)
+@settings(often, derandomize=True, max_examples=300)
 @given(data=rewritten())
 def test_a_changed_pickle_in_a_good_archive(data: bytes, tmp_path: Path) -> None:
     path = tmp_path / "a.pth"
     archive(path, {name: data if name.endswith("data.pkl") else content for name, content in members().items()})
     model = answer(path)
     if model is not None:
-        assert_sound(model, torch.load(path, weights_only=True))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of another version of the format, which it reads
+            held = torch.load(path, map_location="cpu", weights_only=True)
+        assert_sound(model, held)
 
 
 @st.composite
@@ -523,7 +526,7 @@ def reheaded(draw: st.DrawFn) -> tuple[dict[str, Any], int]:
     return header, offset + draw(st.sampled_from([0, 0, 0, -4, 4]))
 
 
-@settings(often, max_examples=150)
+@settings(often, derandomize=True, max_examples=150)
 @given(file=reheaded())
 def test_a_changed_header_of_safetensors(file: tuple[dict[str, Any], int], tmp_path: Path) -> None:
     header, length = file
@@ -573,7 +576,7 @@ def rewire(model: Any, draw: st.DrawFn) -> None:
         node.input[:] = list(node.input)[::-1]
 
 
-@settings(often, max_examples=150)
+@settings(often, derandomize=True, max_examples=150)
 @given(data=st.data())
 def test_a_rewired_onnx_graph_is_told_or_does_what_onnxruntime_does(data: st.DataObject, tmp_path: Path) -> None:
     onnxruntime, onnx = pytest.importorskip("onnxruntime"), pytest.importorskip("onnx")

@@ -62,11 +62,8 @@ def count_blocks(state: Mapping[str, Tensor], pattern: str, first: int = 1) -> i
         WeightsError: there is a gap in the numbering.
     """
     prefix, suffix = pattern.split("{}")
-    found = {
-        int(number)
-        for key in state
-        if key.startswith(prefix) and key.endswith(suffix) and _NUMBER.fullmatch(number := key[len(prefix) : -len(suffix)])
-    }
+    numbers = (key[len(prefix) : -len(suffix)] for key in state if key.startswith(prefix) and key.endswith(suffix))
+    found = {int(number) for number in numbers if _NUMBER.fullmatch(number) and int(number) >= first}
     if found and max(found) != first + len(found) - 1:  # a hostile file may have a block of any number, so gaps are not listed
         gaps = itertools.islice((i for i in itertools.count(first) if i not in found), min(4, max(found) - len(found) - first + 1))
         raise WeightsError(
