@@ -268,6 +268,8 @@ CORPUS: list[tuple[str, Write, type[errors.CheckpointError], str]] = [
     ("numbers for keys.pth", saved({1: torch.zeros(2)}), BROKEN, "the keys 1"),
     ("covered.pth", pickled(b"}" + text("params") + called(b"collections.OrderedDict") + text("module.a") + b"K\x01s}" + text("items")
                             + b"K\x01sbs."), BROKEN, "'params'"),
+    ("covered at the top.pth", pickled(called(b"collections.OrderedDict") + text("a") + b"K\x01s}" + text("keys") + b"K\x01sb."), BROKEN,
+     "the keys 'a'"),
     ("lists.pth", pickled(doubled_lists(60) + b")R."), BROKEN, "no function"),
     ("deep key.pth", pickled(b"})" + b"\x85" * 100_000 + b"K\x01s."), UNSAFE, "pickle bomb"),
     ("encode.pth", pickled(called(b"_codecs.encode", text("\u4e00" * 60_000), text("punycode")) + b"."), UNSAFE, r"_codecs\.encode"),
@@ -315,6 +317,8 @@ CORPUS: list[tuple[str, Write, type[errors.CheckpointError], str]] = [
     ("again.param", reworded(r"^(Sigmoid .* 1 1 (\S+)) \S+", r"\1 \2"), BROKEN, "there already"),
     ("operation.param", reworded(r"^(BinaryOp +/mul_1 .*) 0=2", r"\1 0=0"), BROKEN, "something else"),
     ("both.param", reworded(r"^(BinaryOp .* 2 1 .*)$", r"\1 1=1 2=0.5"), BROKEN, "other inputs"),
+    ("outputs.param", reworded(r"^Split ", "Concat "), errors.CheckpointError, r"settings .* outputs"),
+    ("read twice.param", reworded(r"^(Convolution +/block_1/c1_r.* 1 1 \S+_output)_0 ", r"\1 "), BROKEN, "reads the blob .* twice"),
     ("half a channel.param", reworded(r" 0=4 ", " 0=4.5 "), BROKEN, "no whole number"),
     ("negative.param", reworded(r" 0=4 ", " 0=-4 "), BROKEN, "does not come out even"),
     ("kernel.param", reworded(r" 1=3 ", " 1=1e300 "), BROKEN, "does not come out even"),
@@ -361,27 +365,30 @@ def test_a_hostile_file_is_refused_within_seconds(
 
 
 ALL_AT_ONCE = """
-import resource, sys
+import re, sys
 from pathlib import Path
 import span_arch
+
+def peak():  # that of getrusage would be the parent's, where that is larger
+    return int(re.search(r"VmHWM:\\s+([0-9]+) kB", Path("/proc/self/status").read_text())[1])
+
 span_arch.load("spanx2_ch48")  # whatever the first load takes once
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak()
 for path in sorted(Path(sys.argv[1]).iterdir()):
     try:
         span_arch.load(path)
     except span_arch.SpanArchError:
         pass
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+print((peak() - before) // 1024)
 """
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells how much memory a process has had")
 def test_all_of_them_take_little_memory(tmp_path: Path) -> None:
-    pytest.importorskip("resource")  # not on Windows
     for name, write, _, _ in CORPUS:
         write(tmp_path / name)
     found = subprocess.run([sys.executable, "-c", ALL_AT_ONCE, tmp_path], capture_output=True, text=True, check=True, timeout=120)
-    megabytes = int(found.stdout) / (1024 if sys.platform == "darwin" else 1)
-    assert megabytes < 400
+    assert int(found.stdout) < 400  # megabytes
 
 
 @pytest.mark.parametrize("version", [None, 0, 999])
@@ -454,7 +461,7 @@ def mistaken(draw: st.DrawFn) -> State:
             held[re.sub(r"\d+", draw(st.sampled_from(["0", "1", "2", "7", "²", "-1", "999999999"])), key, count=1)] = held.pop(key)
         elif kind == "exchange":
             held[key], held[other] = held[other], held[key]
-        elif kind == "shape" and not held[key].is_complex():
+        elif kind == "shape" and held[key].ndim and not held[key].is_complex():
             held[key] = draw(st.sampled_from(SHAPES))(held[key].float())
         elif not held[key].is_complex():  # which torch warns of
             held[key] = held[key].to(draw(st.sampled_from(TYPES)))
@@ -468,6 +475,13 @@ def test_a_state_dict_with_mistakes_is_told_or_gives_its_own_weights(held: State
     model = answer(tmp_path / "a.pth")
     if model is not None:
         assert_sound(model, fuse({key: tensor for key, tensor in held.items() if key != "no_norm"}))
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float16, torch.bfloat16, torch.float64], ids=str)
+def test_branches_of_any_floating_type_are_fused(dtype: torch.dtype, tmp_path: Path) -> None:
+    rounded = {key: tensor.to(dtype) for key, tensor in trained().items()}
+    torch.save(rounded, tmp_path / "a.pth")
+    assert_sound(span_arch.load(tmp_path / "a.pth"), fuse({key: tensor.double() for key, tensor in rounded.items()}))
 
 
 @cache

@@ -90,9 +90,11 @@ def _parse(path: Path) -> list[_Layer]:
         raise BrokenCheckpointError(f"'{path}' announces {expected} layers and has {len(layers)}. It is truncated: get it again.")
     if len(layers) > MAX_STEPS:
         raise BrokenCheckpointError(f"'{path}' has {len(layers):,} layers; no network of the SPAN family comes near.")
-    twice = next((name for name, count in Counter(layer.name for layer in layers).items() if count > 1), None)
-    if twice is not None:
-        raise BrokenCheckpointError(f"'{path}' names the layer '{twice}' twice. The file is damaged.")
+    names, blobs = Counter(layer.name for layer in layers), Counter(name for layer in layers for name in layer.inputs)
+    for what, counts in (("names the layer", names), ("reads the blob", blobs)):  # whose contents ncnn gives to the first that reads it
+        twice = next((name for name, count in counts.items() if count > 1), None)
+        if twice is not None:
+            raise BrokenCheckpointError(f"'{path}' {what} '{twice}' twice. The file is damaged.")
     return layers
 
 
@@ -217,6 +219,8 @@ def _steps(layer: _Layer, tensors: Mapping[str, Tensor], path: Path) -> Iterator
         if layer.kind in _CONVOLUTIONS:
             yield from _convolution(layer, tensors)
         elif (step := _STEPS.get(layer.kind)) is not None:
+            if len(layer.outputs) != 1 and layer.kind != "Split":
+                raise ValueError(f"{len(layer.outputs)} outputs")
             operation, settings = step(layer)
             for output in layer.outputs:
                 yield Step(operation, layer.inputs, output, layer.name, settings)
