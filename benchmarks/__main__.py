@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(arguments)
     missing = [package for package in ("matplotlib", "psutil") if importlib.util.find_spec(package) is None]
     if missing:
-        sys.exit(f"The benchmarks need {' and '.join(missing)}: pip install 'span-upscale[bench]'.")
+        sys.exit(f"The benchmarks need {' and '.join(missing)}: pip install --editable '.[bench]'.")
     folder = options.out or ROOT / "benchmarks" / ("results-quick" if options.quick else "results")
     if not options.redraw:
         try:

@@ -60,8 +60,6 @@ class Graph:
     steps: tuple[Step, ...]
     constants: Mapping[str, Tensor]
     """Weights and other tensors that the file holds, by the names that steps use."""
-    channels: int | None = None
-    """Of the image, where the file says so."""
 
     @property
     def convolutions(self) -> list[Step]:
@@ -194,7 +192,6 @@ OPERATIONS: dict[str, Callable[..., Tensor]] = {
     "softplus": _unary(F.softplus),
     "concat": lambda *tensors: torch.cat(tensors, 1),
     "pixel shuffle": F.pixel_shuffle,
-    "pixel unshuffle": F.pixel_unshuffle,
     "identity": _same,
 }
 """What a graph may be made of. Tensors are (B, C, H, W), and constants of any shape that can be broadcast to that."""

@@ -26,14 +26,7 @@ from span_arch.precision import Precision
 from span_arch.streamed import SMALLEST_COLUMNS, SMALLEST_STRIP, plan_for
 from span_arch.streaming import Stream
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """On a busy machine, threads that wait for each other over tiny tensors would take most of the time."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(autouse=True)

@@ -22,14 +22,13 @@ from span_arch.streaming import Plan, Stream, plan, weights
 CPU = torch.device("cpu")
 
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
 @pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """On a busy machine, threads that wait for each other over tiny tensors would take most of the time."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+def no_grad() -> Iterator[None]:
     with torch.no_grad():
         yield
-    torch.set_num_threads(threads)
 
 
 def randomised(network: nn.Module) -> nn.Module:

@@ -146,9 +146,7 @@ def _graph(graph: Any, constants: Mapping[str, Tensor], path: Path) -> Graph | N
     if len(inputs) != 1 or len(graph.output) != 1:
         raise ValueError(f"{len(inputs)} inputs and {len(graph.output)} outputs, where one of each is expected")
     steps = tuple(step for node in graph.node if node.op_type != "Constant" for step in _steps(node, constants, path))
-    dimensions = inputs[0].type.tensor_type.shape.dim
-    channels = dimensions[1].dim_value if len(dimensions) == 4 else 0
-    return Graph(inputs[0].name, graph.output[0].name, steps, constants, channels or None)
+    return Graph(inputs[0].name, graph.output[0].name, steps, constants)
 
 
 def _known(node: _Node) -> bool:

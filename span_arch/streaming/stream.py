@@ -50,7 +50,6 @@ class Stream:
         self._areas: list[Tensor | None] = []
         self._stores: list[Tensor | None] = []
         self._allocate(lay_out(plan, self.strip, width, wide.itemsize, narrow.itemsize))
-        self._index = 0
         self._spans: list[_Span] = []
         self._positions: list[int] = []  # in its area, of the first row that a value has in the strip at hand
         self._tensors: list[Tensor | None] = [None] * len(plan.values)
