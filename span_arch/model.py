@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 import torch
 from spandrel import Architecture as SpandrelArchitecture
@@ -125,7 +126,8 @@ def from_state_dict(
 def adopt(model: ImageModelDescriptor[nn.Module]) -> ImageModelDescriptor[nn.Module]:
     """The fused network of ours that computes what another loader's model computes, if it is of the family; else that model.
 
-    Other loaders keep the branches, and some fuse them anew at every call. The model that is passed in is not changed.
+    Other loaders keep the branches, and some fuse them anew at every call. The model that is passed in is not changed. It is fused
+    once, and again if its weights have changed or moved since.
     """
     if isinstance(model, FamilyModel):
         return model
@@ -133,6 +135,18 @@ def adopt(model: ImageModelDescriptor[nn.Module]) -> ImageModelDescriptor[nn.Mod
     state = network.state_dict()
     if detect(state) is None:
         return model
+    # Tensors made in inference mode, as the host makes them, count no versions: there nobody trains.
+    versions = tuple((tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version) for tensor in state.values())
+    known = _adopted.get(network)
+    if known is None or known[0] != versions:
+        _adopted[network] = known = versions, _fused(network, state)
+    return known[1]
+
+
+_adopted: WeakKeyDictionary[nn.Module, tuple[object, FamilyModel]] = WeakKeyDictionary()
+
+
+def _fused(network: Any, state: StateDict) -> FamilyModel:
     normalisation: Normalisation | None = None
     if (own := getattr(network, "normalisation", None)) is not None:  # of another copy of this library
         normalisation = Normalisation(tuple(own.mean), float(own.range))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import sys
+import weakref
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -253,6 +254,21 @@ def test_a_span_of_another_loader_is_fused_on_its_way(tmp_path) -> None:
     assert isinstance(adopt(theirs), FamilyModel)
     assert adopt(ours) is ours
     torch.testing.assert_close(span_arch.upscale(theirs, image()), span_arch.upscale(ours, image()), atol=1e-4, rtol=0)
+
+
+def test_a_span_of_another_loader_is_fused_once_and_again_when_its_weights_have_changed(tmp_path) -> None:
+    torch.manual_seed(0)
+    span_arch.save(span_arch.from_state_dict(SPAN(feature_channels=8, scale=2).state_dict()), tmp_path / "x.pth", form="training")
+    theirs = ModelLoader().load_from_file(tmp_path / "x.pth")
+    first = adopt(theirs)
+    assert adopt(theirs) is first
+    with torch.no_grad():
+        theirs.model.upsampler[0].bias.add_(0.25)
+    torch.testing.assert_close(adopt(theirs).model.upsampler[0].bias, first.model.upsampler[0].bias + 0.25)
+    gone = weakref.ref(theirs.model)
+    del theirs
+    gc.collect()
+    assert gone() is None
 
 
 def test_the_memory_of_a_network_is_known_before_it_runs() -> None:
