@@ -42,18 +42,27 @@ class SPANUpscale(io.ComfyNode):
                         "half precision is done again in float32.",
                     )
                 ),
+                _host.advanced(
+                    io.Boolean.Input(
+                        "compile",
+                        default=False,
+                        tooltip="Compile the network with torch.compile. It takes a minute once, and pays on a GPU for long batches of one "
+                        "size. Where there is no compiler, it makes no difference.",
+                    )
+                ),
             ],
             outputs=[io.Image.Output(display_name="image", tooltip="The upscaled image or batch.")],
         )
 
     @classmethod
-    def execute(cls, upscale_model, image, tile_size=0, precision="auto") -> io.NodeOutput:
+    def execute(cls, upscale_model, image, tile_size=0, precision="auto", compile=False) -> io.NodeOutput:
         result = upscale(
             upscale_model,
             image,
             tile=tile_size or None,
             precision=precision,
             device=_host.device_of(upscale_model),
+            compiled=compile,
             allocate=_host.empty_image,
             room=_host.room_for(upscale_model),
             progress=_host.progress(),

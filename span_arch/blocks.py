@@ -57,6 +57,14 @@ Activation = Callable[..., Tensor]
 """A function of ``torch.nn.functional`` that takes a tensor and ``inplace``."""
 
 
+def attention(t: Tensor, x: Tensor) -> Tensor:
+    """What a block's convolutions give, ``t``, and its input ``x``, weighted without a parameter: two tensors of one shape, to a third.
+
+    The weight is the sigmoid, moved to be odd (arXiv 2311.12770, section 3.1).
+    """
+    return (t + x) * (torch.sigmoid(t) - 0.5)
+
+
 class SPAB(nn.Module):
     """Swift parameter-free attention block (arXiv 2311.12770, section 3.1).
 
@@ -65,6 +73,8 @@ class SPAB(nn.Module):
     The authors return the output of ``c1_r`` itself, but activate it in place, so that what their networks were trained
     with is the value *after* the activation. That is SiLU in the paper; SPANPlus has another.
     """
+
+    attend = staticmethod(attention)
 
     def __init__(self, channels: int, conv: ConvForm = FusedConv3XC, activation: Activation = F.silu) -> None:
         super().__init__()
@@ -76,4 +86,4 @@ class SPAB(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         middle = self.activation(self.c1_r(x), inplace=True)
         t = self.c3_r(self.activation(self.c2_r(middle), inplace=True))
-        return (t + x) * (torch.sigmoid(t) - 0.5), middle
+        return self.attend(t, x), middle

@@ -15,6 +15,7 @@ A network with more or fewer channels at its end than at its beginning gives wha
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -23,6 +24,18 @@ from torch import Tensor
 
 from .archs._record import CHANNELS
 from .errors import ImageError
+
+
+@dataclass(frozen=True)
+class Frame:
+    """An image on its way through a network."""
+
+    planes: Tensor
+    """(planes, C, H, W), what the network is shown."""
+    result: Tensor
+    """(C', H * scale, W * scale), to be written into."""
+    join: Callable[[Tensor], Tensor]
+    """Makes colours, (C', h, w), of what the network gives for all planes, (planes, C'', h, w)."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +62,10 @@ class Channels:
     def out(self) -> int:
         """Channels of the result."""
         return self.colours + self.alpha
+
+    def frame(self, image: Tensor, result: Tensor) -> Frame:
+        """What the network is to do with an image, (H, W, image), for the colours of a result, (H * scale, W * scale, out)."""
+        return Frame(self.split(image.movedim(-1, 0)), result.movedim(-1, 0)[: self.colours], self.join)
 
     def split(self, frame: Tensor) -> Tensor:
         """(image, H, W) -> (planes, model_in, H, W): what the network is shown."""

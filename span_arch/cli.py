@@ -22,6 +22,7 @@ from .evaluate import evaluate, mean
 from .files import check_output
 from .info import describe
 from .load import load
+from .memory import best_device
 from .model import FamilyModel
 from .pictures import Picture, check_format, read_picture, write_picture
 from .precision import PRECISIONS
@@ -76,6 +77,10 @@ def _upscale_parser() -> argparse.ArgumentParser:
     _add_model(parser, "--model", default=_DEFAULT_MODEL)
     _add_precision(parser)
     parser.add_argument("--tile", type=_positive, metavar="N", help="side of a tile in pixels of the picture (default: the best)")
+    parser.add_argument("--device", type=_device, metavar="NAME", help="where to compute, such as cuda:1 or cpu (default: a GPU, if any)")
+    parser.add_argument(
+        "--compile", action="store_true", help="compile the network with torch.compile first, which on a GPU pays for long work"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace OUTPUT if it exists")
     parser.set_defaults(run=_upscale)
     return parser
@@ -152,13 +157,30 @@ def _positive(text: str) -> int:
     return value
 
 
+def _device(text: str) -> torch.device:
+    try:
+        device = torch.device(text)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise argparse.ArgumentTypeError(f"there is no device '{text}' here ({str(error).splitlines()[0]})") from None
+    return device
+
+
 def _upscale(options: argparse.Namespace) -> None:
     check_format(options.output)
     check_output(options.output, overwrite=options.overwrite)  # before the work rather than after it
     picture = read_picture(options.input)
     model = _load(options)
     with _progress_bar() as progress:
-        result = upscale(model, picture.image, tile=options.tile, precision=options.precision, progress=progress)
+        result = upscale(
+            model,
+            picture.image,
+            tile=options.tile,
+            precision=options.precision,
+            device=options.device or best_device(),
+            compiled=options.compile,
+            progress=progress,
+        )
     write_picture(options.output, Picture(result, picture.info), overwrite=options.overwrite)
     before, after = (f"{image.shape[2]}x{image.shape[1]}" for image in (picture.image, result))
     print(f"{options.output}: {after}, from {before} by {options.model}")

@@ -25,6 +25,14 @@ def keep_freed_blocks(device: torch.device) -> None:
         torch.empty(KEPT_BY_ALLOCATOR - (1 << 20), dtype=torch.uint8)
 
 
+def best_device() -> torch.device:
+    """The accelerator that torch was built for and finds; else the CPU."""
+    for name, api in (("cuda", torch.cuda), ("xpu", getattr(torch, "xpu", None)), ("mps", torch.backends.mps)):
+        if api is not None and api.is_available():
+            return torch.device(name)
+    return torch.device("cpu")
+
+
 def free_bytes(device: torch.device) -> int:
     """Bytes that are free on a device."""
     if device.type == "cuda":

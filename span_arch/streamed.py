@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from statistics import median
-from weakref import WeakKeyDictionary
 
 import torch
 import torch.nn.functional as F
@@ -15,9 +13,11 @@ from spandrel import ImageModelDescriptor
 from torch import Tensor, nn
 
 from . import memory
+from .arithmetic import Arithmetic
+from .channels import Frame
 from .errors import NotFiniteError, OutOfMemoryError
 from .meter import Meter
-from .streaming import Plan, Stream, Weights, lay_out, plan, weights
+from .streaming import Stream
 from .tiling import Context, Segment, divide
 
 Model = ImageModelDescriptor[nn.Module]
@@ -46,31 +46,6 @@ _SHARE = 0.7
 _log = logging.getLogger(__name__)
 
 
-def plan_for(model: Model, *, mixed: bool = False) -> Plan | None:
-    """The plan to run a model in strips; None if it cannot be."""
-    if model.model.training:
-        return None  # the graph would be that of training
-    plans = _plans.setdefault(model.model, {})
-    if mixed not in plans:
-        plans[mixed] = plan(_Called(model), model.input_channels, mixed=mixed)
-    return plans[mixed]
-
-
-_plans: WeakKeyDictionary[nn.Module, dict[bool, Plan | None]] = WeakKeyDictionary()
-
-
-class _Called(nn.Module):
-    """What calling a model does, as one network: some do more than their module."""
-
-    def __init__(self, model: Model) -> None:
-        super().__init__()
-        self.network = model.model
-        self._call: Callable[[nn.Module, Tensor], Tensor] = model._call_fn  # pyright: ignore[reportPrivateUsage]
-
-    def forward(self, image: Tensor) -> Tensor:
-        return self._call(self.network, image)
-
-
 class Streamed:
     """A model at work on one device, in strips.
 
@@ -84,8 +59,8 @@ class Streamed:
 
     def __init__(self, model: Model, device: torch.device, dtype: torch.dtype, mixed: bool, meter: Meter) -> None:
         self._model, self._device, self._meter = model, device, meter
-        self._fast = _Arithmetic(model, device, dtype, mixed)
-        self._safe = self._fast if dtype is torch.float32 and not mixed else _Arithmetic(model, device, torch.float32, mixed=False)
+        self._fast = Arithmetic(model, device, dtype, mixed)
+        self._safe = self._fast if dtype is torch.float32 and not mixed else Arithmetic(model, device, torch.float32, mixed=False)
         self._context = Context(halo=self._fast.plan.halo, unit=self._fast.plan.unit)
         self._size = _Size(SMALLEST_STRIP, SMALLEST_COLUMNS)
         self._stream: tuple[object, Stream] | None = None
@@ -108,21 +83,16 @@ class Streamed:
             size = smaller
         self._size = size
 
-    def run(self, planes: Tensor, result: Tensor, join: Callable[[Tensor], Tensor]) -> None:
-        """Upscales a frame.
-
-        Args:
-            planes: (planes, C, H, W), what the network is shown.
-            result: (C', H * scale, W * scale), written into.
-            join: makes colours of what the network gives for a plane.
-        """
-        height, width = planes.shape[2:]
-        before = self._meter.done
-        planes = _padded(planes, *self._model.size_requirements.get_padding(width, height))
-        for index, plane in enumerate(planes):
-            target = result if len(planes) == 1 else result[index : index + 1]
-            self._columns(_Piece(plane[None], target, join, self._model.scale, len(planes)), (0, plane.shape[2]), 0)
-            self._meter.done = before + height * width * (index + 1) // len(planes)
+    def run(self, frames: Iterable[Frame]) -> None:
+        """Upscales frames, one by one."""
+        for frame in frames:
+            height, width = frame.planes.shape[2:]
+            before = self._meter.done
+            planes = _padded(frame.planes, *self._model.size_requirements.get_padding(width, height))
+            for index, plane in enumerate(planes):
+                target = frame.result if len(planes) == 1 else frame.result[index : index + 1]
+                self._columns(_Piece(plane[None], target, frame.join, self._model.scale, len(planes)), (0, plane.shape[2]), 0)
+                self._meter.done = before + height * width * (index + 1) // len(planes)
 
     def report(self) -> None:
         """Says in the log what had to be redone."""
@@ -194,7 +164,7 @@ class Streamed:
             )
         self._size = smaller
 
-    def _attempt(self, arithmetic: _Arithmetic, piece: _Piece, columns: Segment, row: int) -> Iterator[int]:
+    def _attempt(self, arithmetic: Arithmetic, piece: _Piece, columns: Segment, row: int) -> Iterator[int]:
         """Upscales columns from a row on and tells, after every strip, before which row all is done."""
         first = max(0, row - self._context.halo)
         first -= first % self._context.unit
@@ -208,7 +178,7 @@ class Streamed:
             done += rows.shape[2]
             yield max(row, min(done // piece.scale, piece.height))
 
-    def _stream_of(self, arithmetic: _Arithmetic, height: int, width: int) -> Stream:
+    def _stream_of(self, arithmetic: Arithmetic, height: int, width: int) -> Stream:
         key = arithmetic, height, width, self._size.strip
         if self._stream is None or self._stream[0] != key:
             self._stream = None  # its memory is given back before more is asked for
@@ -237,36 +207,6 @@ def _smaller(size: _Size) -> _Size | None:
     if size.core > SMALLEST_COLUMNS:
         return _Size(size.strip, max(SMALLEST_COLUMNS, math.ceil(size.core / 2)))
     return None
-
-
-class _Arithmetic:
-    """A model in some types."""
-
-    def __init__(self, model: Model, device: torch.device, dtype: torch.dtype, mixed: bool) -> None:
-        found = plan_for(model, mixed=mixed)
-        assert found is not None
-        self.plan, self.name = found, f"bfloat16 and {dtype}" if mixed else str(dtype)
-        self._model, self._device, self._dtype = model, device, dtype
-        self._narrow = torch.bfloat16 if mixed else dtype
-        self._weights: Weights | None = None
-
-    @property
-    def pixel_bytes(self) -> float:
-        """Of a usual value, for every pixel of the image."""
-        sizes = [(self._narrow if value.narrow else self._dtype).itemsize * value.channels * value.rate**2 for value in self.plan.values]
-        return float(median(sizes))
-
-    def bytes(self, strip: int, width: int) -> int:
-        """That a strip takes."""
-        unit = self.plan.unit
-        strip, width = (math.ceil(side / unit) * unit for side in (strip, width))
-        return lay_out(self.plan, strip, width, self._dtype.itemsize, self._narrow.itemsize).bytes
-
-    def stream(self, height: int, width: int, strip: int) -> Stream:
-        """A stream for images of a size."""
-        if self._weights is None:
-            self._weights = weights(self.plan, _Called(self._model), self._device, self._dtype, self._narrow)
-        return Stream(self.plan, self._weights, height, width, strip, self._device, self._dtype, self._narrow)
 
 
 @dataclass(frozen=True)

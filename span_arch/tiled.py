@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 import torch
@@ -12,11 +14,15 @@ from spandrel import ImageModelDescriptor
 from torch import Tensor, nn
 
 from . import memory
+from .channels import Frame
+from .compiled import Compiled
 from .errors import NotFiniteError, OutOfMemoryError
 from .footprint import Footprint, footprint
+from .kernels import fuse_attention
 from .meter import Meter
 from .receptive_field import receptive_field
-from .tiling import Context, Tile, by_area, ramp_weights
+from .tiling import Context, Tile, by_area, by_side, levelled, ramp_weights
+from .transfer import transfer_to
 
 Model = ImageModelDescriptor[nn.Module]
 
@@ -31,6 +37,9 @@ _BLENDED = Context(halo=16, ramp=32)
 
 _LEAST_ON_CPU = 256 * 256
 """Pixels of a tile below which halos cost more than that does."""
+
+_BUSY = 1 << 20
+"""Pixels at a time that keep a GPU busy."""
 
 _SHARE = 0.7
 """Of free memory that tiles may fill: convolutions want workspace beside the tensors that are counted."""
@@ -61,13 +70,9 @@ def need(model: Model, dtype: torch.dtype, height: int, width: int) -> int:
     return int(_peak(model, dtype) * height * width / _SHARE)
 
 
-def within(model: Model, device: torch.device, dtype: torch.dtype, height: int, width: int, free: int) -> list[Tile]:
-    """The tiles of a frame that are as large as the free bytes allow and, on a CPU, as is fastest."""
-    most = free * _SHARE / _peak(model, dtype)
-    if device.type == "cpu":
-        activation = footprint_of(model).activation * dtype.itemsize / torch.float32.itemsize
-        most = min(most, max(memory.KEPT_BY_ALLOCATOR / activation, _LEAST_ON_CPU))
-    return by_area(height, width, max(most, SMALLEST_TILE**2), context_of(model))
+def together(device: torch.device) -> int:
+    """Up to how many pixels it helps to run small tiles and frames side by side on a device."""
+    return 0 if device.type == "cpu" else _BUSY
 
 
 def _peak(model: Model, dtype: torch.dtype) -> float:
@@ -108,44 +113,127 @@ class Tiled:
         model: fused.
         device: where to compute.
         dtype: of the arithmetic.
-        tiles: those of a frame, in the order in which they are to be run.
-        meter: told between tiles.
+        meter: told before every batch of tiles.
+        compiled: whether networks are compiled.
     """
 
-    def __init__(self, model: Model, device: torch.device, dtype: torch.dtype, tiles: list[Tile], meter: Meter) -> None:
-        self._model, self._device, self._dtype, self._tiles, self._meter = model, device, dtype, tiles, meter
+    def __init__(self, model: Model, device: torch.device, dtype: torch.dtype, meter: Meter, compiled: bool = False) -> None:
+        self._model, self._device, self._dtype, self._meter, self._compiled = model, device, dtype, meter, compiled
+        self._transfer = transfer_to(device)
         self._copies: dict[torch.dtype, Model] = {}
-        self._most_pixels = float("inf")  # that a tile may read, as far as is known
+        self._tiles: list[Tile] = []
+        self._together = 0
+        self._most_pixels = float("inf")  # that may go through the network at a time, as far as is known
         self._redone = 0
         self._watch = _Watch()
         self._context = context_of(model)
 
-    def run(self, planes: Tensor, result: Tensor, join: Callable[[Tensor], Tensor]) -> None:
-        """Upscales a frame.
+    def fit(self, height: int, width: int, side: int | None, free: int) -> None:
+        """Chooses tiles for frames of a size: of a side that is asked for, or as the free bytes allow and, on a CPU, as is fastest."""
+        if side is not None:
+            self._tiles = by_side(height, width, side, self._context)
+        else:
+            most = free * _SHARE / _peak(self._model, self._dtype)
+            if self._device.type == "cpu":
+                activation = footprint_of(self._model).activation * self._dtype.itemsize / torch.float32.itemsize
+                most = min(most, max(memory.KEPT_BY_ALLOCATOR / activation, _LEAST_ON_CPU))
+            self._together = int(min(most, together(self._device)))
+            self._tiles = by_area(height, width, max(most, SMALLEST_TILE**2), self._context)
+        if self._context.unit == 1 and (self._compiled or together(self._device)):
+            self._tiles = levelled(self._tiles, height, width)
 
-        Args:
-            planes: (planes, C, H, W), what the network is shown.
-            result: (C', H * scale, W * scale), written into.
-            join: makes colours of what the network gives for all planes.
-        """
-        canvas = _Canvas(result, self._model.scale, self._context)
-        for piece in self._tiles:
-            canvas.paste(join(self(_read(planes, piece))), piece)
-            self._meter.done += piece.core_pixels
+    def run(self, frames: Iterable[Frame]) -> None:
+        """Upscales frames. While a batch of tiles is computed, the one before it is brought back."""
+        waiting: deque[_Running] = deque()
+        for batch in self._batches(frames):
+            self._meter.tell()
+            running = self._start(batch)
+            if running is not None:
+                waiting.append(running)
+            while waiting and (running is None or len(waiting) > self._transfer.ahead):
+                self._finish(waiting.popleft())
+            if running is None:
+                memory.give_back(self._device)
+                for piece in batch:
+                    self._place(piece, self._careful(piece.planes, self._dtype))
+        for running in waiting:
+            self._finish(running)
 
-    def __call__(self, image: Tensor) -> Tensor:
+    def report(self) -> None:
+        """Says in the log what had to be redone."""
+        if self._redone:
+            _log.warning("%d tiles came out as NaN or infinity in %s and were redone in float32.", self._redone, self._dtype)
+
+    def _batches(self, frames: Iterable[Frame]) -> Iterator[list[_Piece]]:
+        """Tiles of one shape, of one frame or of several, that go through the network side by side."""
+        batch: list[_Piece] = []
+        for frame in frames:
+            canvas = _Canvas(frame.result, self._model.scale, self._context)
+            for tile in self._tiles:
+                piece = _Piece(_read(frame.planes, tile), tile, canvas, frame.join)
+                most = min(self._together, self._most_pixels)
+                if batch and (piece.planes.shape != batch[0].planes.shape or (len(batch) + 1) * piece.pixels > most):
+                    yield batch
+                    batch = []
+                batch.append(piece)
+        if batch:
+            yield batch
+
+    def _start(self, batch: list[_Piece]) -> _Running | None:
+        """Sends a batch on its way; None if there is no memory for it."""
+        pixels = len(batch) * batch[0].pixels
+        if pixels > self._most_pixels:
+            return None
+        try:
+            result = self._forward(torch.cat([piece.planes for piece in batch]) if len(batch) > 1 else batch[0].planes, self._dtype)
+            return _Running(batch, self._transfer.fetch(result), self._transfer.fetch(self._watch.sums))
+        except (RuntimeError, MemoryError) as error:
+            if not memory.is_out_of_memory(error):
+                raise
+        # Only here is the failed pass forgotten, with all that its traceback held.
+        self._most_pixels = pixels // 2
+        return None
+
+    def _finish(self, running: _Running) -> None:
+        results, sums = (whole().chunk(len(running.batch)) for whole in (running.result, running.sums))
+        for piece, result, total in zip(running.batch, results, sums, strict=True):
+            if total.isfinite().all():
+                self._place(piece, result)
+            else:
+                self._place(piece, self._again(piece.planes, self._dtype))
+
+    def _place(self, piece: _Piece, result: Tensor) -> None:
+        piece.canvas.paste(piece.join(result), piece.tile)
+        self._meter.done += piece.tile.core_pixels
+
+    def _again(self, image: Tensor, dtype: torch.dtype) -> Tensor:
+        """In float32, what came out as NaN or infinity."""
+        if dtype is torch.float32:
+            raise NotFiniteError(
+                f"The network ({self._model.architecture.name}) gives NaN or infinity for a tile of this image, in float32 too. "
+                "Its weights are damaged, or the image has values far beyond 0..1."
+            )
+        self._redone += 1
+        return self._careful(image, torch.float32)
+
+    def _careful(self, image: Tensor, dtype: torch.dtype) -> Tensor:
         """(planes, C, h, w) -> (planes, C', h * scale, w * scale) in 0..1, in one piece if it fits, else of smaller tiles."""
         height, width = image.shape[-2:]
         if height * width <= self._most_pixels:
             self._meter.tell()
             try:
-                return self._finite(image)
+                result = self._forward(image, dtype)
+                return result if self._watch.sums.isfinite().all() else self._again(image, dtype)
             except (RuntimeError, MemoryError) as error:
                 if not memory.is_out_of_memory(error):
                     raise
-            # Only here is the failed pass forgotten, with all that its traceback held.
             self._most_pixels = height * width // 2
             memory.give_back(self._device)
+        return self._smaller(image, dtype)
+
+    def _smaller(self, image: Tensor, dtype: torch.dtype) -> Tensor:
+        """The same of smaller tiles."""
+        height, width = image.shape[-2:]
         tiles = by_area(height, width, self._most_pixels, self._context)
         if max(height, width) <= SMALLEST_TILE or len(tiles) == 1 or self._largest(tiles) >= height * width:
             raise OutOfMemoryError(
@@ -155,38 +243,45 @@ class Tiled:
         scale = self._model.scale
         result = torch.empty((image.shape[0], self._model.output_channels, height * scale, width * scale), device=image.device)
         canvas = _Canvas(result, scale, self._context)
-        for piece in tiles:
-            canvas.paste(self(_read(image, piece)), piece)
-        return result
-
-    def report(self) -> None:
-        """Says in the log what had to be redone."""
-        if self._redone:
-            _log.warning("%d tiles came out as NaN or infinity in %s and were redone in float32.", self._redone, self._dtype)
-
-    def _finite(self, image: Tensor) -> Tensor:
-        result = self._forward(image, self._dtype)
-        if not self._watch.finite and self._dtype is not torch.float32:
-            result = self._forward(image, torch.float32)
-            self._redone += 1
-        if not self._watch.finite:
-            raise NotFiniteError(
-                f"The network ({self._model.architecture.name}) gives NaN or infinity for a tile of this image, in float32 too. "
-                "Its weights are damaged, or the image has values far beyond 0..1."
-            )
+        for tile in tiles:
+            canvas.paste(self._careful(_read(image, tile), dtype), tile)
         return result
 
     def _forward(self, image: Tensor, dtype: torch.dtype) -> Tensor:
         layout = torch.channels_last if self._context.ramp == 0 else torch.contiguous_format
         if dtype not in self._copies:
-            self._copies[dtype] = _private_copy(self._model, self._device, dtype, layout)
+            self._copies[dtype] = _private_copy(self._model, self._device, dtype, layout, self._compiled)
             self._copies[dtype].model.register_forward_hook(self._watch)
-        self._watch.finite = True
-        return self._copies[dtype](image.to(self._device, dtype).contiguous(memory_format=layout))
+        return self._copies[dtype](self._transfer.send(image, dtype, layout))
 
     @staticmethod
     def _largest(tiles: Sequence[Tile]) -> int:
         return max(piece.rows.length * piece.columns.length for piece in tiles)
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """A tile of a frame."""
+
+    planes: Tensor
+    """(planes, C, h, w), what the network is shown."""
+    tile: Tile
+    canvas: _Canvas
+    join: Callable[[Tensor], Tensor]
+
+    @property
+    def pixels(self) -> int:
+        """That are read."""
+        return self.planes.shape[-2] * self.planes.shape[-1]
+
+
+@dataclass(frozen=True)
+class _Running:
+    """A batch on its way."""
+
+    batch: list[_Piece]
+    result: Callable[[], Tensor]
+    sums: Callable[[], Tensor]
 
 
 class _Watch:
@@ -195,20 +290,24 @@ class _Watch:
     # An object of its own: if the network knew its runner, which knows the network, both would outlive their use.
 
     def __init__(self) -> None:
-        self.finite = True
+        self.sums = torch.zeros(1)
 
     def __call__(self, module: nn.Module, arguments: object, result: object) -> None:
-        # A sum is finite only if all of its terms are: one pass over memory, and no tensor of truths.
-        if isinstance(result, Tensor) and not result.sum(dtype=torch.float32).isfinite():
-            self.finite = False
+        # A sum is finite only if all of its terms are: one pass over memory, no tensor of truths, and nobody waits for it here.
+        assert isinstance(result, Tensor)
+        self.sums = result.sum((1, 2, 3), dtype=torch.float32)
 
 
-def _private_copy(model: Model, device: torch.device, dtype: torch.dtype, layout: torch.memory_format) -> Model:
+def _private_copy(model: Model, device: torch.device, dtype: torch.dtype, layout: torch.memory_format, compiled: bool) -> Model:
     """The same model, sharing nothing with it: whatever else uses it never finds it moved or cast."""
     shell = copy.copy(model)
     vars(shell).pop("patcher", None)  # what a host hangs on a model is not ours to copy
     private = copy.deepcopy(shell).to(device, dtype)
     private.model.to(memory_format=layout)  # type: ignore[call-overload]
+    if compiled:
+        private._model = Compiled(private.model)  # pyright: ignore[reportPrivateUsage]
+    else:
+        fuse_attention(private.model, device, dtype)
     return private
 
 

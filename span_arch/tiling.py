@@ -10,7 +10,7 @@ The two axes are independent: each is cut into segments, and the tiles are their
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise, product
 
 
@@ -107,6 +107,15 @@ def by_area(height: int, width: int, pixels: float, context: Context) -> list[Ti
     return _tiles(height, width, best[1], best[2], context)
 
 
+def levelled(tiles: list[Tile], height: int, width: int) -> list[Tile]:
+    """The same tiles, of which all read as much as the largest: they can go through a network side by side, compiled just once.
+
+    Of networks whose units are pixels: the tiles of others cannot be moved freely.
+    """
+    rows, columns = (max(axis.length for axis in axes) for axes in ([t.rows for t in tiles], [t.columns for t in tiles]))
+    return [Tile(_longer(tile.rows, rows, height), _longer(tile.columns, columns, width)) for tile in tiles]
+
+
 def ramp_weights(segment: Segment, scale: int) -> list[float]:
     """The weights of the kept pixels of a segment, in the output: rising where it meets its neighbours, 1 between."""
     (start, stop), (core_start, core_stop) = segment.kept, segment.core
@@ -122,6 +131,12 @@ def _segment(start: int, stop: int, length: int, context: Context) -> Segment:
         kept=(max(0, start - context.ramp // 2), min(length, stop + context.ramp // 2)),
         read=(first - first % context.unit, min(length, stop + context.margin)),
     )
+
+
+def _longer(segment: Segment, read: int, length: int) -> Segment:
+    """A segment that reads so many pixels of an axis: more of those below, or above where there are none."""
+    stop = min(length, segment.read[0] + read)
+    return replace(segment, read=(stop - read, stop))
 
 
 def _smallest(context: Context) -> int:

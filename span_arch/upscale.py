@@ -10,14 +10,14 @@ from spandrel import ImageModelDescriptor
 from torch import Tensor, nn
 
 from . import memory, tiled
+from .arithmetic import plan_for
 from .channels import Channels, check_image, resize_alpha
 from .errors import OptionError, OutOfMemoryError
 from .meter import Meter, Progress
 from .model import adopt
 from .precision import Precision, dtype_for, mixes_bfloat16
-from .streamed import Streamed, plan_for
+from .streamed import Streamed
 from .tiled import Tiled
-from .tiling import by_side
 
 Model = ImageModelDescriptor[nn.Module]
 
@@ -33,6 +33,7 @@ def upscale(
     tile: int | None = None,
     precision: Precision = "auto",
     device: torch.device | str | None = None,
+    compiled: bool = False,
     allocate: Callable[[Sequence[int]], Tensor] | None = None,
     room: Callable[[int], int] | None = None,
     progress: Progress | None = None,
@@ -52,6 +53,8 @@ def upscale(
             fastest.
         precision: the type of the arithmetic (see `precision`).
         device: where to compute; by default where the model is.
+        compiled: whether to compile the network with ``torch.compile`` for tiles of one size. That takes its time once; where there is
+            no compiler, it makes no difference.
         allocate: makes the tensor for the result from its shape; of any floating type and on any device. By default it is
             float32, beside the image.
         room: asked once for the bytes that would do, it makes room and returns the bytes that are free. By default the device is
@@ -71,19 +74,18 @@ def upscale(
     check_image(image)
     if tile is not None and tile < 1:
         raise OptionError(f"A tile of {tile} pixels was asked for; expected at least 1, or none for the best size.")
+    place = torch.device(device) if device is not None else model.device
     model = adopt(model)
     frames, height, width, image_channels = image.shape
     channels = Channels(image_channels, model.input_channels, model.output_channels)
     shape = (frames, height * model.scale, width * model.scale, channels.out)
     meter = Meter(frames * height * width, progress)
-    worker = _worker(model, torch.device(device) if device is not None else model.device, precision, tile, (height, width), room, meter)
+    worker = _worker(model, place, precision, tile, compiled, (height, width), room, meter)
     out = _allocate(shape, allocate or (lambda shape: torch.empty(tuple(shape), dtype=torch.float32, device=image.device)))
-    for frame, target in zip(image, out, strict=True):
-        planes = channels.split(frame.movedim(-1, 0))
-        result = target.movedim(-1, 0)  # (H * scale, W * scale, C) -> (C, H * scale, W * scale), of the same memory
-        worker.run(planes, result[: channels.colours], channels.join)
-        if channels.alpha:
-            resize_alpha(frame[..., -1], result[-1])
+    worker.run(channels.frame(frame, target) for frame, target in zip(image, out, strict=True))
+    if channels.alpha:
+        for frame, target in zip(image, out, strict=True):
+            resize_alpha(frame[..., -1], target[..., -1])
     meter.tell()
     worker.report()
     return out
@@ -94,6 +96,7 @@ def _worker(
     device: torch.device,
     precision: Precision,
     tile: int | None,
+    compiled: bool,
     size: tuple[int, int],
     room: Callable[[int], int] | None,
     meter: Meter,
@@ -104,7 +107,7 @@ def _worker(
         return memory.free_bytes(device) if room is None else room(min(wanted, _ROOM_ENOUGH))
 
     dtype, mixed = dtype_for(precision, model, device), mixes_bfloat16(precision, model, device)
-    can_stream = tile is None and plan_for(model) is not None
+    can_stream = tile is None and not compiled and plan_for(model) is not None
     if can_stream and device.type == "cpu":
         streamed = Streamed(model, device, dtype, mixed, meter)
         streamed.fit(*size, ask)
@@ -116,8 +119,9 @@ def _worker(
         streamed.fit(*size, lambda _: free)
         return streamed
     # On a GPU an image that fits goes through as a whole: nothing is gained by strips.
-    tiles = tiled.within(model, device, dtype, *size, free) if tile is None else by_side(*size, tile, tiled.context_of(model))
-    return Tiled(model, device, dtype, tiles, meter)
+    worker = Tiled(model, device, dtype, meter, compiled)
+    worker.fit(*size, tile, free)
+    return worker
 
 
 def _allocate(shape: tuple[int, int, int, int], allocate: Callable[[Sequence[int]], Tensor]) -> Tensor:

@@ -11,10 +11,10 @@ from spandrel.architectures.Compact import CompactArch
 
 import span_arch
 from span_arch import precision
+from span_arch.arithmetic import plan_for
 from span_arch.evaluate import evaluate, mean
 from span_arch.load import builtin_names
 from span_arch.precision import dtype_for, mixes_bfloat16
-from span_arch.streamed import plan_for
 from span_arch.streaming.operations import Cast, Convolution
 
 CPU = torch.device("cpu")

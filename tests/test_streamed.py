@@ -20,10 +20,11 @@ import span_arch
 from span_arch import errors, memory, streamed
 from span_arch.archs.span import SPAN
 from span_arch.archs.spanf3 import SPANF3
+from span_arch.arithmetic import plan_for
 from span_arch.footprint import _Tally
 from span_arch.model import FamilyModel
 from span_arch.precision import Precision
-from span_arch.streamed import SMALLEST_COLUMNS, SMALLEST_STRIP, plan_for
+from span_arch.streamed import SMALLEST_COLUMNS, SMALLEST_STRIP
 from span_arch.streaming import Stream
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -260,6 +261,24 @@ def test_what_is_remembered_of_a_model_does_not_keep_it_alive() -> None:
     del network
     gc.collect()
     assert gone() is None
+
+
+def test_the_memory_of_a_strip_that_failed_is_given_back_before_the_next_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    failed: list[weakref.ref[Stream]] = []
+
+    def fails(stream: Stream, number: int, rows: Tensor) -> Tensor:
+        if number == 2:
+            failed.append(weakref.ref(stream))
+            raise MemoryError
+        assert not failed or failed[0]() is None
+        return rows
+
+    network, picture = model(), image()
+    expected = whole(network, picture)
+    watched = Watched(monkeypatch, fails)
+    torch.testing.assert_close(span_arch.upscale(network, picture, precision="float32"), expected, atol=1e-5, rtol=0)
+    assert len(failed) == 1
+    assert len(watched.strips) > 2
 
 
 # Memory

@@ -16,7 +16,7 @@ import span_arch
 from span_arch.archs.span import SPAN
 from span_arch.model import FamilyModel
 from span_arch.receptive_field import receptive_field
-from span_arch.tiling import Context, Tile, by_area, by_side, cut, ramp_weights
+from span_arch.tiling import Context, Tile, by_area, by_side, cut, levelled, ramp_weights
 
 lengths = st.integers(1, 700)
 contexts = st.builds(Context, halo=st.integers(0, 40), ramp=st.sampled_from([0, 0, 8, 32]), unit=st.sampled_from([1, 1, 2, 4, 7]))
@@ -38,6 +38,15 @@ def test_tiles_of_a_side_cover_the_image_once_and_read_their_halo(height: int, w
     check(tiles, height, width, context)
     longest = max(max(t.rows.core[1] - t.rows.core[0], t.columns.core[1] - t.columns.core[0]) for t in tiles)
     assert longest <= max(side, 2 * (context.ramp + context.unit)) + context.unit - 1
+
+
+@given(lengths, lengths, st.integers(1, 400), st.builds(Context, halo=st.integers(0, 40), ramp=st.sampled_from([0, 8, 32])))
+def test_levelled_tiles_read_equally_much_and_no_less_than_before(height: int, width: int, side: int, context: Context) -> None:
+    tiles = by_side(height, width, side, context)
+    found = levelled(tiles, height, width)
+    check(found, height, width, context)
+    assert len({(tile.rows.length, tile.columns.length) for tile in found}) == 1
+    assert [(tile.rows.kept, tile.columns.kept) for tile in found] == [(tile.rows.kept, tile.columns.kept) for tile in tiles]
 
 
 @given(lengths, lengths, st.integers(100, 300_000), contexts)

@@ -13,12 +13,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..blocks import SPAB, FusedConv3XC
+from ..blocks import SPAB, FusedConv3XC, attention
 from ._record import Architecture, count_blocks, scale_and_channels
 
 
 class ShortSPAB(nn.Module):
     """A `SPAB` of two convolutions, of which only the output is asked for. (B, c, H, W) -> (B, c, H, W)."""
+
+    attend = staticmethod(attention)
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -27,7 +29,7 @@ class ShortSPAB(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         t = self.c2_r(F.silu(self.c1_r(x), inplace=True))
-        return (t + x) * (torch.sigmoid(t) - 0.5)
+        return self.attend(t, x)
 
 
 class ESPAN(nn.Module):

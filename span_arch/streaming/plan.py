@@ -51,8 +51,6 @@ class Plan:
     values: tuple[Value, ...]
     halo: int
     """Pixels of the image that the network sees to any side at the most; a multiple of `unit`."""
-    mixed: bool
-    """Whether some values are narrow."""
 
     @property
     def unit(self) -> int:
@@ -71,28 +69,35 @@ class Plan:
         return math.ceil(last.lag / last.rate)
 
 
-def plan(network: nn.Module, channels: int, *, mixed: bool = False) -> Plan | None:
+def plan(network: nn.Module, channels: int) -> Plan | None:
     """Plans to run a network in strips.
 
     Args:
         network: in evaluation mode; it is only looked at.
         channels: of its image.
-        mixed: whether those of its convolutions that bear it run in a narrower type: all with a kernel larger than 1x1 but the
-            first ones, which see the image, and the last ones, which make the output.
 
     Returns:
         The plan; None if the network cannot be run so.
     """
     try:
         operations = read(network, channels)
-        narrow = [False] * len(operations)
-        if mixed:
-            operations, narrow = _cast(operations, _narrow(operations))
-        values = _values(operations, narrow)
-        plan = Plan(tuple(values), max(_sight(operations, axis) for axis in (0, 1)), mixed)
-        return replace(plan, halo=math.ceil(plan.halo / plan.unit) * plan.unit)
+        return _of(operations, [False] * len(operations))
     except NotStreamable:
         return None
+
+
+def narrowed(plan: Plan) -> Plan:
+    """The same in two types, with those convolutions in the narrower one that bear it.
+
+    These are all with a kernel larger than 1x1 but the first ones, which see the image, and the last ones, which make the output.
+    """
+    operations = [value.operation for value in plan.values]
+    return _of(*_cast(operations, _narrow(operations)))
+
+
+def _of(operations: list[Operation], narrow: list[bool]) -> Plan:
+    plan = Plan(tuple(_values(operations, narrow)), max(_sight(operations, axis) for axis in (0, 1)))
+    return replace(plan, halo=math.ceil(plan.halo / plan.unit) * plan.unit)
 
 
 def _narrow(operations: list[Operation]) -> list[bool]:
