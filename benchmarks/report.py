@@ -178,6 +178,7 @@ def plot_growth(growth: Sequence[Row], path: Path) -> None:
     figure = Figure(figsize=(4 * len(series), 6), layout="constrained")
     panels = figure.subplots(2, len(series), squeeze=False)
     for column, by in enumerate(series):
+        values: list[int | str] = []
         for name in dict.fromkeys(row["contender"] for row in growth):
             rows = [row for row in growth if (row["by"], row["contender"]) == (by, name)]
             values = [row["value"] for row in rows]
@@ -186,6 +187,8 @@ def plot_growth(growth: Sequence[Row], path: Path) -> None:
         panels[1][column].set_xlabel(by)
         for panel in panels[:, column]:
             panel.set_ylim(bottom=0)
+            if not isinstance(values[0], str):
+                panel.locator_params(axis="x", nbins=5)
     panels[0][0].set_ylabel("seconds")
     panels[1][0].set_ylabel("MiB beyond the result")
     panels[0][0].legend()
