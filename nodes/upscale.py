@@ -46,6 +46,7 @@ class SPANUpscale(io.ComfyNode):
                     io.Boolean.Input(
                         "compile",
                         default=False,
+                        optional=True,  # graphs made before it was there are still valid
                         tooltip="Compile the network with torch.compile. It takes a minute once, and pays on a GPU for long batches of one "
                         "size. Where there is no compiler, it makes no difference.",
                     )
