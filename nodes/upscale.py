@@ -47,8 +47,8 @@ class SPANUpscale(io.ComfyNode):
                         "compile",
                         default=False,
                         optional=True,  # graphs made before it was there are still valid
-                        tooltip="Compile the network with torch.compile. It takes a minute once, and pays on a GPU for long batches of one "
-                        "size. Where there is no compiler, it makes no difference.",
+                        tooltip="Compile the network with torch.compile. It takes its time once, and is meant for long batches of one "
+                        "size on a GPU. Where there is no compiler, it makes no difference.",
                     )
                 ),
             ],

@@ -21,11 +21,12 @@ def plan_for(model: Model, *, mixed: bool = False) -> Plan | None:
     if model.model.training:
         return None  # the graph would be that of training
     plans = _plans.setdefault(model.model, {})
-    if False not in plans:
-        plans[False] = plan(_Called(model), model.input_channels)
     if mixed not in plans:
-        plain = plans[False]
-        plans[mixed] = None if plain is None else narrowed(plain)
+        if mixed:
+            plain = plan_for(model)
+            plans[True] = None if plain is None else narrowed(plain)
+        else:
+            plans[False] = plan(_Called(model), model.input_channels)
     return plans[mixed]
 
 

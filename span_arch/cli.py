@@ -79,7 +79,7 @@ def _upscale_parser() -> argparse.ArgumentParser:
     parser.add_argument("--tile", type=_positive, metavar="N", help="side of a tile in pixels of the picture (default: the best)")
     parser.add_argument("--device", type=_device, metavar="NAME", help="where to compute, such as cuda:1 or cpu (default: a GPU, if any)")
     parser.add_argument(
-        "--compile", action="store_true", help="compile the network with torch.compile first, which on a GPU pays for long work"
+        "--compile", action="store_true", help="compile the network with torch.compile first, which is meant for long work on a GPU"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace OUTPUT if it exists")
     parser.set_defaults(run=_upscale)
@@ -160,7 +160,7 @@ def _positive(text: str) -> int:
 def _device(text: str) -> torch.device:
     try:
         device = torch.device(text)
-        torch.empty(0, device=device)
+        torch.zeros(1, device=device).cpu()
     except (RuntimeError, AssertionError) as error:
         raise argparse.ArgumentTypeError(f"there is no device '{text}' here ({str(error).splitlines()[0]})") from None
     return device

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,14 +14,12 @@ from torch import Tensor, nn
 
 from . import memory
 from .channels import Frame
-from .compiled import Compiled
 from .errors import NotFiniteError, OutOfMemoryError
 from .footprint import Footprint, footprint
-from .kernels import fuse_attention
 from .meter import Meter
+from .private import Private
 from .receptive_field import receptive_field
 from .tiling import Context, Tile, by_area, by_side, levelled, ramp_weights
-from .transfer import transfer_to
 
 Model = ImageModelDescriptor[nn.Module]
 
@@ -92,6 +89,10 @@ class _Canvas:
         if self._blended:
             result.zero_()
 
+    @property
+    def device(self) -> torch.device:
+        return self._result.device
+
     def paste(self, upscaled: Tensor, tile: Tile) -> None:
         """Puts what the network has made of a tile's read pixels where the kept ones belong."""
         axes = tile.rows, tile.columns
@@ -107,7 +108,7 @@ class _Canvas:
 
 
 class Tiled:
-    """A model at work on one device: private copies of it, and tiles that fit.
+    """A model at work on one device, in tiles that fit.
 
     Args:
         model: fused.
@@ -119,14 +120,13 @@ class Tiled:
 
     def __init__(self, model: Model, device: torch.device, dtype: torch.dtype, meter: Meter, compiled: bool = False) -> None:
         self._model, self._device, self._dtype, self._meter, self._compiled = model, device, dtype, meter, compiled
-        self._transfer = transfer_to(device)
-        self._copies: dict[torch.dtype, Model] = {}
+        self._context = context_of(model)
+        layout = torch.channels_last if self._context.ramp == 0 else torch.contiguous_format
+        self._network = Private(model, device, layout, compiled)
         self._tiles: list[Tile] = []
         self._together = 0
         self._most_pixels = float("inf")  # that may go through the network at a time, as far as is known
         self._redone = 0
-        self._watch = _Watch()
-        self._context = context_of(model)
 
     def fit(self, height: int, width: int, side: int | None, free: int) -> None:
         """Chooses tiles for frames of a size: of a side that is asked for, or as the free bytes allow and, on a CPU, as is fastest."""
@@ -150,10 +150,9 @@ class Tiled:
             running = self._start(batch)
             if running is not None:
                 waiting.append(running)
-            while waiting and (running is None or len(waiting) > self._transfer.ahead):
+            while waiting and (running is None or len(waiting) > self._network.transfer.ahead):
                 self._finish(waiting.popleft())
             if running is None:
-                memory.give_back(self._device)
                 for piece in batch:
                     self._place(piece, self._careful(piece.planes, self._dtype))
         for running in waiting:
@@ -185,22 +184,25 @@ class Tiled:
         if pixels > self._most_pixels:
             return None
         try:
-            result = self._forward(torch.cat([piece.planes for piece in batch]) if len(batch) > 1 else batch[0].planes, self._dtype)
-            return _Running(batch, self._transfer.fetch(result), self._transfer.fetch(self._watch.sums))
+            images = torch.cat([piece.planes for piece in batch]) if len(batch) > 1 else batch[0].planes
+            result, sums = self._network(images, self._dtype)
+            fetch = self._network.transfer.fetch
+            return _Running(batch, fetch(result, batch[0].canvas.device), fetch(sums, torch.device("cpu")))
         except (RuntimeError, MemoryError) as error:
             if not memory.is_out_of_memory(error):
                 raise
-        # Only here is the failed pass forgotten, with all that its traceback held.
-        self._most_pixels = pixels // 2
+        self._failed(pixels)
         return None
+
+    def _failed(self, pixels: int) -> None:
+        """There was no memory for so many. To be called outside of ``except``, when what the traceback held is forgotten."""
+        self._most_pixels = pixels // 2
+        memory.give_back(self._device)
 
     def _finish(self, running: _Running) -> None:
         results, sums = (whole().chunk(len(running.batch)) for whole in (running.result, running.sums))
         for piece, result, total in zip(running.batch, results, sums, strict=True):
-            if total.isfinite().all():
-                self._place(piece, result)
-            else:
-                self._place(piece, self._again(piece.planes, self._dtype))
+            self._place(piece, result if total.isfinite().all() else self._again(piece.planes, self._dtype))
 
     def _place(self, piece: _Piece, result: Tensor) -> None:
         piece.canvas.paste(piece.join(result), piece.tile)
@@ -222,13 +224,13 @@ class Tiled:
         if height * width <= self._most_pixels:
             self._meter.tell()
             try:
-                result = self._forward(image, dtype)
-                return result if self._watch.sums.isfinite().all() else self._again(image, dtype)
+                result, sums = self._network(image, dtype)
             except (RuntimeError, MemoryError) as error:
                 if not memory.is_out_of_memory(error):
                     raise
-            self._most_pixels = height * width // 2
-            memory.give_back(self._device)
+            else:
+                return result if sums.isfinite().all() else self._again(image, dtype)
+            self._failed(height * width)
         return self._smaller(image, dtype)
 
     def _smaller(self, image: Tensor, dtype: torch.dtype) -> Tensor:
@@ -246,13 +248,6 @@ class Tiled:
         for tile in tiles:
             canvas.paste(self._careful(_read(image, tile), dtype), tile)
         return result
-
-    def _forward(self, image: Tensor, dtype: torch.dtype) -> Tensor:
-        layout = torch.channels_last if self._context.ramp == 0 else torch.contiguous_format
-        if dtype not in self._copies:
-            self._copies[dtype] = _private_copy(self._model, self._device, dtype, layout, self._compiled)
-            self._copies[dtype].model.register_forward_hook(self._watch)
-        return self._copies[dtype](self._transfer.send(image, dtype, layout))
 
     @staticmethod
     def _largest(tiles: Sequence[Tile]) -> int:
@@ -282,33 +277,6 @@ class _Running:
     batch: list[_Piece]
     result: Callable[[], Tensor]
     sums: Callable[[], Tensor]
-
-
-class _Watch:
-    """Looks at what a network gives before spandrel clamps it to 0..1, which would make white of infinity."""
-
-    # An object of its own: if the network knew its runner, which knows the network, both would outlive their use.
-
-    def __init__(self) -> None:
-        self.sums = torch.zeros(1)
-
-    def __call__(self, module: nn.Module, arguments: object, result: object) -> None:
-        # A sum is finite only if all of its terms are: one pass over memory, no tensor of truths, and nobody waits for it here.
-        assert isinstance(result, Tensor)
-        self.sums = result.sum((1, 2, 3), dtype=torch.float32)
-
-
-def _private_copy(model: Model, device: torch.device, dtype: torch.dtype, layout: torch.memory_format, compiled: bool) -> Model:
-    """The same model, sharing nothing with it: whatever else uses it never finds it moved or cast."""
-    shell = copy.copy(model)
-    vars(shell).pop("patcher", None)  # what a host hangs on a model is not ours to copy
-    private = copy.deepcopy(shell).to(device, dtype)
-    private.model.to(memory_format=layout)  # type: ignore[call-overload]
-    if compiled:
-        private._model = Compiled(private.model)  # pyright: ignore[reportPrivateUsage]
-    else:
-        fuse_attention(private.model, device, dtype)
-    return private
 
 
 def _read(image: Tensor, tile: Tile) -> Tensor:

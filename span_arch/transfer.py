@@ -22,8 +22,8 @@ class Transfer:
         """A tensor on the device, in a type and a layout."""
         return tensor.to(self._device, dtype).contiguous(memory_format=layout)
 
-    def fetch(self, tensor: Tensor) -> Callable[[], Tensor]:
-        """Begins to bring a tensor to the host's memory, if that is worth it; what is returned waits for it to be there."""
+    def fetch(self, tensor: Tensor, target: torch.device) -> Callable[[], Tensor]:
+        """Begins to bring a tensor nearer to where it is wanted; what is returned waits for it, and gives it."""
         return lambda: tensor
 
 
@@ -42,10 +42,11 @@ class Overlapped(Transfer):
         self._api, self._up, self._down = api, api.Stream(device), api.Stream(device)
 
     def send(self, tensor: Tensor, dtype: torch.dtype, layout: torch.memory_format) -> Tensor:
-        if tensor.device == self._device:
+        if tensor.device.type != "cpu":
             return super().send(tensor, dtype, layout)
         # Cast before the copy, which is then half as long in half precision.
-        pinned = _pinned(tensor.to(dtype).contiguous(memory_format=layout))
+        tensor = tensor.to(dtype).contiguous(memory_format=layout)
+        pinned = _pinned_like(tensor).copy_(tensor)
         computing = self._api.current_stream(self._device)
         with self._api.stream(self._up):
             sent = pinned.to(self._device, non_blocking=True)
@@ -53,10 +54,12 @@ class Overlapped(Transfer):
         sent.record_stream(computing)
         return sent
 
-    def fetch(self, tensor: Tensor) -> Callable[[], Tensor]:
+    def fetch(self, tensor: Tensor, target: torch.device) -> Callable[[], Tensor]:
+        if target.type != "cpu":
+            return super().fetch(tensor, target)
         self._down.wait_stream(self._api.current_stream(self._device))
         with self._api.stream(self._down):
-            fetched = _pinned(torch.empty_like(tensor, device="cpu")).copy_(tensor, non_blocking=True)
+            fetched = _pinned_like(tensor).copy_(tensor, non_blocking=True)
             there = self._api.Event()
             there.record(self._down)
         tensor.record_stream(self._down)
@@ -73,9 +76,9 @@ def transfer_to(device: torch.device) -> Transfer:
     return Overlapped(device, torch.cuda) if device.type == "cuda" else Transfer(device)
 
 
-def _pinned(tensor: Tensor) -> Tensor:
-    """The same in memory that is never paged out; as it is where the system grants none (WSL limits it). Copies are then waited for."""
+def _pinned_like(tensor: Tensor) -> Tensor:
+    """Memory for a tensor that is never paged out, or plain memory where the system grants no other (WSL limits it)."""
     try:
-        return tensor.pin_memory()
+        return torch.empty_like(tensor, device="cpu", pin_memory=True)
     except RuntimeError:
-        return tensor
+        return torch.empty_like(tensor, device="cpu")

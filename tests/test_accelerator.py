@@ -14,14 +14,17 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch._dynamo.utils import counters
 
 import span_arch
-from span_arch import kernels, tiled, transfer
+from span_arch import kernels, memory, private, tiled, transfer
 from span_arch.archs.espan import ESPAN
 from span_arch.archs.span import SPAN
 from span_arch.blocks import SPAB, attention
 from span_arch.compiled import Compiled
 from span_arch.model import FamilyModel
+
+from .faults import Stop, stop_at
 
 CPU = torch.device("cpu")
 
@@ -53,7 +56,7 @@ class Accelerator:
         in_tiles(monkeypatch)
         monkeypatch.setattr(tiled, "together", lambda device: pixels)
         elsewhere = torch.device("cpu", 0)  # another device than "cpu" by name, where tensors can go all the same
-        monkeypatch.setattr(tiled, "transfer_to", lambda device: transfer.Overlapped(elsewhere, self))
+        monkeypatch.setattr(private, "transfer_to", lambda device: transfer.Overlapped(elsewhere, self))
         monkeypatch.setattr(Tensor, "record_stream", lambda tensor, stream: self.log.append("kept"))
         real = SPAN.forward
 
@@ -141,14 +144,32 @@ def test_copies_are_ordered_against_the_computing_and_memory_is_kept_for_them(mo
 
 
 def test_without_pinned_memory_copies_are_plain_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    def none(tensor: Tensor) -> Tensor:
-        raise RuntimeError("CUDA error: out of memory")
+    real, asked = torch.empty_like, list[bool]()
 
-    network, picture = model(), image()
+    def none(tensor: Tensor, *, device: str, pin_memory: bool = False) -> Tensor:
+        asked.append(pin_memory)
+        if pin_memory:
+            raise RuntimeError("CUDA error: out of memory")
+        return real(tensor, device=device)
+
+    network, picture = model(), image(frames=1)
     whole = expected(network, picture)
     Accelerator(monkeypatch)
-    monkeypatch.setattr(Tensor, "pin_memory", none)
+    monkeypatch.setattr(torch, "empty_like", none)
     torch.testing.assert_close(span_arch.upscale(network, picture, precision="float32"), whole, atol=1e-5, rtol=0)
+    assert asked == [True, False] * 3  # the image, the result and its sums
+
+
+def test_what_is_wanted_on_the_device_stays_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    accelerator = Accelerator(monkeypatch)
+    copies = transfer.Overlapped(torch.device("cpu", 0), accelerator)
+    result, sums = torch.rand(1, 3, 4, 4), torch.rand(1)
+    assert copies.fetch(result, torch.device("cuda", 0))() is result
+    assert accelerator.log == []
+    assert copies.fetch(sums, CPU)() is not sums
+    on_device = torch.empty(1, 3, 4, 4, device="meta")  # as good as any that is not the host's memory
+    assert copies.__class__(torch.device("meta"), accelerator).send(on_device, torch.float16, torch.channels_last).dtype is torch.float16
+    assert accelerator.log.count("kept") == 1
 
 
 def test_memory_that_runs_out_at_any_batch(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,12 +185,15 @@ def test_memory_that_runs_out_at_any_batch(monkeypatch: pytest.MonkeyPatch) -> N
         with monkeypatch.context() as patch:
             accelerator = Accelerator(patch, pixels=2 * 40 * 60)
             accelerator.meddle = once
+            given_back: list[torch.device] = []
+            patch.setattr(memory, "give_back", given_back.append)
             told: list[int] = []
             result = span_arch.upscale(network, picture, precision="float32", progress=lambda done, total, told=told: told.append(done))
         torch.testing.assert_close(result, whole, atol=1e-5, rtol=0)
         # Those of the failed batch go again, each alone, and so do all after it; what was done before stays done.
         assert [shape[0] for shape in accelerator.shapes] == [2] * fault + [1] * (6 - 2 * (fault - 1))
         assert told == sorted(told)
+        assert len(given_back) == 1
 
 
 def test_nan_in_a_batch_is_done_again_alone(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
@@ -190,24 +214,13 @@ def test_nan_in_a_batch_is_done_again_alone(monkeypatch: pytest.MonkeyPatch, cap
     assert [record.getMessage()[:20] for record in caplog.records] == ["1 tiles came out as "]
 
 
-class Stop(BaseException):
-    """What a host may raise to cancel."""
-
-
 def test_cancelled_at_any_batch_all_is_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
     network, picture = model(), image()
     before = {key: tensor.clone() for key, tensor in network.model.state_dict().items()}
     Accelerator(monkeypatch, pixels=1)
     for last in range(1, 7):
-        calls: list[int] = []
-
-        def cancel(done: int, total: int, calls: list[int] = calls, last: int = last) -> None:
-            calls.append(done)
-            if len(calls) == last:
-                raise Stop
-
         with pytest.raises(Stop):
-            span_arch.upscale(network, picture, precision="bfloat16", progress=cancel)
+            span_arch.upscale(network, picture, precision="bfloat16", progress=stop_at(last))
     assert all(torch.equal(tensor, before[key]) for key, tensor in network.model.state_dict().items())
 
 
@@ -316,10 +329,13 @@ def test_a_compiled_network_that_has_no_memory_is_not_taken_for_one_that_does_no
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="there is no C++ compiler, which torch.compile needs on a CPU")
-def test_torch_really_compiles_the_network() -> None:
+def test_torch_really_compiles_a_network_and_just_once() -> None:
     network, picture = model(), image(frames=2)
-    result = span_arch.upscale(network, picture, compiled=True, precision="float32")
-    torch.testing.assert_close(result, expected(network, picture), atol=1e-5, rtol=0)
+    before = counters["stats"]["unique_graphs"]
+    for _ in range(2):
+        result = span_arch.upscale(network, picture, compiled=True, precision="float32")
+        torch.testing.assert_close(result, expected(network, picture), atol=1e-5, rtol=0)
+    assert counters["stats"]["unique_graphs"] == before + 1
 
 
 def test_what_is_no_device_is_told(capsys: pytest.CaptureFixture[str]) -> None:
@@ -337,3 +353,13 @@ def test_an_error_that_has_nothing_to_do_with_memory_ends_the_work(monkeypatch: 
     Accelerator(monkeypatch).meddle = fails
     with pytest.raises(RuntimeError, match="illegal memory access"):
         span_arch.upscale(model(), image())
+
+
+def test_the_best_device_is_a_gpu_if_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    for api in (torch.cuda, torch.xpu, torch.backends.mps):
+        monkeypatch.setattr(api, "is_available", lambda: False)
+    assert memory.best_device() == CPU
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert memory.best_device() == torch.device("mps")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert memory.best_device() == torch.device("cuda")

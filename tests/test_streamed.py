@@ -27,6 +27,8 @@ from span_arch.precision import Precision
 from span_arch.streamed import SMALLEST_COLUMNS, SMALLEST_STRIP
 from span_arch.streaming import Stream
 
+from .faults import Stop, stop_at
+
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
@@ -229,10 +231,6 @@ def test_nan_in_float32_is_an_error_and_never_a_black_picture(monkeypatch: pytes
             span_arch.upscale(model(), image(), precision=precision)
 
 
-class Stop(BaseException):
-    """What a host may raise to cancel."""
-
-
 @pytest.mark.parametrize("precision", ["auto", "bfloat16"])
 def test_cancelled_at_any_strip_all_is_as_before(monkeypatch: pytest.MonkeyPatch, precision: Precision) -> None:
     network, picture = model(), image()
@@ -240,15 +238,8 @@ def test_cancelled_at_any_strip_all_is_as_before(monkeypatch: pytest.MonkeyPatch
     addresses = [parameter.data_ptr() for parameter in network.model.parameters()]
     shown = picture.clone()
     for last in range(1, strips_of(monkeypatch, network, picture, precision) + 2):
-        calls: list[int] = []
-
-        def cancel(done: int, total: int, calls: list[int] = calls, last: int = last) -> None:
-            calls.append(done)
-            if len(calls) == last:
-                raise Stop
-
         with pytest.raises(Stop):
-            span_arch.upscale(network, picture, precision=precision, progress=cancel)
+            span_arch.upscale(network, picture, precision=precision, progress=stop_at(last))
     assert [parameter.data_ptr() for parameter in network.model.parameters()] == addresses
     assert all(torch.equal(tensor, before[key]) for key, tensor in network.model.state_dict().items())
     assert torch.equal(picture, shown)

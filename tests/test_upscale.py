@@ -21,6 +21,8 @@ from span_arch.footprint import footprint
 from span_arch.model import FamilyModel, adopt
 from span_arch.streaming import Stream
 
+from .faults import Stop
+
 
 def model(channels: int = 3, scale: int = 2) -> FamilyModel:
     torch.manual_seed(0)
@@ -184,10 +186,6 @@ def test_nan_in_float32_is_an_error_and_never_a_black_picture(monkeypatch: pytes
     Patched(monkeypatch, lambda real, x: real(x) * torch.inf)
     with pytest.raises(errors.NotFiniteError, match="NaN or infinity"):
         span_arch.upscale(network, image())
-
-
-class Stop(BaseException):
-    """What a host may raise to cancel."""
 
 
 @pytest.mark.parametrize("fault", ["none", "cancelled", "memory", "NaN"])
