@@ -59,7 +59,7 @@ def test_both_lists_of_requirements_agree() -> None:
 
 def test_every_node_has_a_fixed_id_and_a_help_page() -> None:
     ids = re.findall(r'node_id="(\w+)"', "".join(path.read_text() for path in (ROOT / "nodes").glob("*.py")))
-    assert sorted(ids) == ["LoadSPANModel", "SPANUpscale", "SaveSPANModel"]
+    assert sorted(ids) == ["LoadSPANModel", "SPANModelInfo", "SPANUpscale", "SaveSPANModel"]
     for name in ids:
         assert (ROOT / "js" / "docs" / f"{name}.md").is_file()
 
