@@ -4,10 +4,11 @@ from comfy_api.latest import ComfyExtension, io
 
 from ..span_arch import register
 from .load_model import LoadSPANModel
+from .model_info import SPANModelInfo
 from .save_model import SaveSPANModel
 from .upscale import SPANUpscale
 
-NODES: list[type[io.ComfyNode]] = [LoadSPANModel, SPANUpscale, SaveSPANModel]
+NODES: list[type[io.ComfyNode]] = [LoadSPANModel, SPANUpscale, SPANModelInfo, SaveSPANModel]
 
 
 class SPANExtension(ComfyExtension):

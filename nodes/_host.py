@@ -1,4 +1,4 @@
-"""All that is asked of the host, ComfyUI 0.3.64 or later: model folders, devices, memory, progress and cancelling.
+"""All that is asked of the host, ComfyUI 0.3.64 or later: model folders, devices, memory, progress, cancelling and texts on nodes.
 
 Little is asked, so that other hosts of its nodes will do as well; what newer versions have is used only where it is there.
 """
@@ -14,6 +14,8 @@ import comfy.model_patcher
 import comfy.utils
 import folder_paths
 import torch
+from comfy_api.latest import io
+from server import PromptServer
 from torch import Tensor
 
 from ..span_arch import checkpoints
@@ -26,6 +28,13 @@ def advanced(widget: Any) -> Any:
     """Marks an input as one for experts, which newer frontends fold away. As an argument the host takes that from 0.10 on only."""
     widget.extra_dict = {**(widget.extra_dict or {}), "advanced": True}
     return widget
+
+
+def found_by(schema: io.Schema, *names: str) -> io.Schema:
+    """Lets a node be found by other names as well. As an argument the host takes them from 0.11 on only; before, they do nothing."""
+    known: Any = schema
+    known.search_aliases = list(names)
+    return schema
 
 
 def model_files() -> list[str]:
@@ -93,6 +102,17 @@ def progress() -> Callable[[int, int], None]:
         bar.update_absolute(done, total)
 
     return move
+
+
+def shown(text: str, node: type[io.ComfyNode]) -> dict[str, Any]:
+    """Shows a text on the node that is being run, which asks for the hidden input ``unique_id``, and returns what its ``ui`` is to be.
+
+    Of that alone the frontend shows nothing; it is for those who read the history of runs.
+    """
+    hidden: Any = getattr(node, "hidden", None)
+    if hidden is not None and hidden.unique_id is not None:
+        PromptServer.instance.send_progress_text(text, hidden.unique_id)
+    return {"text": (text,)}
 
 
 def new_file(prefix: str, suffix: str) -> Path:

@@ -15,7 +15,7 @@ class LoadSPANModel(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
+        schema = io.Schema(
             node_id="LoadSPANModel",
             display_name="Load SPAN Model",
             category="loaders",
@@ -50,6 +50,7 @@ class LoadSPANModel(io.ComfyNode):
             ],
             outputs=[io.UpscaleModel.Output(display_name="upscale_model", tooltip="For SPAN Upscale, or Upscale Image (using Model).")],
         )
+        return _host.found_by(schema, "upscaler", "upscale model", "super-resolution", "SPANPlus", "SPANF", "ESPAN", "ncnn", "ONNX")
 
     @classmethod
     def fingerprint_inputs(cls, model_name: str, **others: str) -> str:

@@ -23,13 +23,14 @@ class SaveSPANModel(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
+        schema = io.Schema(
             node_id="SaveSPANModel",
             display_name="Save SPAN Model",
             category="loaders",
             description="Writes a network of the SPAN family to a file for this pack or for another program, tries it there on a small "
             "picture, and compares. The file goes into the output folder.",
             is_output_node=True,
+            hidden=[io.Hidden.unique_id],
             inputs=[
                 io.UpscaleModel.Input("upscale_model", tooltip="A model of the SPAN family, from Load SPAN Model or another loader."),
                 io.String.Input(
@@ -53,10 +54,11 @@ class SaveSPANModel(io.ComfyNode):
             ],
             outputs=[],
         )
+        return _host.found_by(schema, "export upscale model", "convert upscale model", "ONNX", "ncnn", "Upscayl", "chaiNNer")
 
     @classmethod
     def execute(cls, upscale_model, filename_prefix, format, dtype) -> io.NodeOutput:
         options = dict(_FORMATS[format])
         path = _host.new_file(filename_prefix, f"x{upscale_model.scale}{options.pop('suffix')}")
         save(upscale_model, path, dtype=getattr(torch, dtype), **options)
-        return io.NodeOutput(ui={"text": (f"{path.name}: tried, and saved in {path.parent}",)})
+        return io.NodeOutput(ui=_host.shown(f"{path.name}: tried, and saved in {path.parent}", cls))

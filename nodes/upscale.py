@@ -14,7 +14,7 @@ class SPANUpscale(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
+        schema = io.Schema(
             node_id="SPANUpscale",
             display_name="SPAN Upscale",
             category="image/upscaling",
@@ -54,6 +54,7 @@ class SPANUpscale(io.ComfyNode):
             ],
             outputs=[io.Image.Output(display_name="image", tooltip="The upscaled image or batch.")],
         )
+        return _host.found_by(schema, "upscaler", "enlarge", "super-resolution", "upscale image with model", "ESRGAN", "tiled upscale")
 
     @classmethod
     def execute(cls, upscale_model, image, tile_size=0, precision="auto", compile=False) -> io.NodeOutput:

@@ -199,10 +199,7 @@ def _load(options: argparse.Namespace) -> FamilyModel:
 
 
 def _info(options: argparse.Namespace) -> None:
-    facts = describe(_load(options))
-    width = max(map(len, facts))
-    for name, fact in facts.items():
-        print(f"{name:<{width}}  {fact}")
+    print(describe(_load(options)))
 
 
 def _evaluate(options: argparse.Namespace) -> None:

@@ -13,7 +13,7 @@ from . import checkpoints
 from .archs._normalisation import Normalise, wished
 from .checkpoints import Checkpoint
 from .errors import BrokenCheckpointError, CheckpointError, CheckpointNotFoundError, OptionError, UnknownArchitectureError, WeightsError
-from .model import FamilyModel, Source, from_state_dict
+from .model import FamilyModel, Source, from_state_dict, type_of
 from .registry import require, resembles
 from .reparam import branched_blocks
 from .structure import proposals
@@ -75,6 +75,7 @@ def _build(checkpoint: Checkpoint, state: Mapping[str, Tensor], name: str, wish:
         name=name,
         container=checkpoint.container,
         form="training" if branched_blocks(state) else "fused",
+        precision=checkpoint.precision or type_of(state.values()),
         sha256=_sha256(path.with_suffix(".bin") if checkpoint.container == "ncnn" else path),
         metadata=checkpoint.metadata,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 from weakref import WeakKeyDictionary
@@ -32,6 +32,8 @@ class Source:
     """The format of the file, such as ``safetensors``."""
     form: str
     """``"training"`` where the file holds the branches of its convolutions, ``"fused"`` where it holds their sums."""
+    precision: str
+    """Type of the weights in the file, such as ``float16``."""
     sha256: str
     """Of the file, in hexadecimal; of an ncnn pair that of the .bin."""
     metadata: Mapping[str, str]
@@ -195,6 +197,12 @@ def _check_can_be_normalised(hyperparameters: Mapping[str, Any]) -> None:
             "normalised image, and the family's normalisation is defined for R, G and B only. If it was trained without, load it "
             "with the normalisation 'none'."
         )
+
+
+def type_of(tensors: Iterable[Tensor]) -> str:
+    """The type that weights are stored in, such as ``float16``: that of the largest, since some keep scalars in another. Empty if none."""
+    largest = max(tensors, key=Tensor.numel, default=None)
+    return "" if largest is None else str(largest.dtype).removeprefix("torch.")
 
 
 _MOST_TENSORS = 4096

@@ -141,8 +141,8 @@ def test_info_tells_what_a_model_is(capsys: pytest.CaptureFixture[str]) -> None:
     network = SPAN(feature_channels=8, blocks=2, scale=2, normalisation=None)
     span_arch.save(span_arch.from_state_dict(network.state_dict()), "network.safetensors", form="training")
     assert run("info", "network.safetensors") == 0
-    told = dict(line.split("  ", 1) for line in capsys.readouterr().out.splitlines())
-    told = {name.strip(): fact.strip() for name, fact in told.items()}
+    told = dict(line.split(":", 1) for line in capsys.readouterr().out.splitlines())
+    told = {name: fact.strip() for name, fact in told.items()}
     assert told.pop("SHA-256") == span_arch.load("network.safetensors").source.sha256
     assert told == {
         "architecture": "SPAN",
@@ -153,6 +153,7 @@ def test_info_tells_what_a_model_is(capsys: pytest.CaptureFixture[str]) -> None:
         "parameters": f"{sum(p.numel() for p in network.parameters()):,}",
         "receptive field": "19x19 pixels (9 to each side)",
         "normalisation": "none (stated in the file)",
+        "precision": "float32",
         "container": "safetensors",
         "form in the file": "training",
     }

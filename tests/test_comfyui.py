@@ -40,9 +40,12 @@ class Host:
     def __init__(self, folder: Path, port: int) -> None:
         self.folder, self._url = folder, f"http://127.0.0.1:{port}"
 
-    def get(self, path: str) -> Any:
+    def read(self, path: str) -> bytes:
         with urllib.request.urlopen(self._url + path, timeout=30) as answer:
-            return json.load(answer)
+            return answer.read()
+
+    def get(self, path: str) -> Any:
+        return json.loads(self.read(path))
 
     def post(self, path: str, **content: Any) -> Any:
         request = urllib.request.Request(self._url + path, json.dumps(content).encode(), {"Content-Type": "application/json"})
@@ -217,10 +220,44 @@ def test_cancel_stops_it_within_two_seconds_and_the_next_run_works(host: Host) -
     assert host.picture(graph(**SETTINGS)).shape == (256, 256, 3)
 
 
+@pytest.mark.parametrize("loader", ["LoadSPANModel", "UpscaleModelLoader"])
+def test_what_a_model_is(host: Host, loader: str) -> None:
+    path = host.folder / "models" / "upscale_models" / "known.safetensors"
+    span_arch.save(span_arch.load("spanx4_ch48"), path, form="training", dtype=torch.float16, overwrite=True)
+    telling = {
+        "model": {"class_type": loader, "inputs": {"model_name": path.name}},
+        "info": {"class_type": "SPANModelInfo", "inputs": {"upscale_model": ["model", 0]}},
+        "text": {"class_type": "PreviewAny", "inputs": {"source": ["info", 0]}},
+        "scale": {"class_type": "PreviewAny", "inputs": {"source": ["info", 2]}},
+        "checksum": {"class_type": "PreviewAny", "inputs": {"source": ["info", 10]}},
+    }
+    host.get(f"/object_info/{loader}")
+    ended = host.wait(host.queue(telling))
+    assert ended["status"]["status_str"] == "success", ended["status"]
+    told = {name: output["text"][0] for name, output in ended["outputs"].items()}
+    info = span_arch.describe(span_arch.load(path))
+    ours = loader == "LoadSPANModel"
+    assert (told["scale"], told["checksum"]) == ("4", info.sha256 if ours else "unknown")
+    assert told["text"] == told["info"]
+    expected, found = str(info).splitlines(), told["info"].splitlines()
+    assert found == expected if ours else found[:6] == expected[:6]
+
+
+def test_translations_and_help_pages_are_served(host: Host) -> None:
+    translations = host.get("/i18n")
+    for language in ("en", "ja", "zh"):
+        own = json.loads((PACK / "locales" / language / "nodeDefs.json").read_text(encoding="utf-8"))
+        assert {name: translations[language]["nodeDefs"][name] for name in own} == own
+    for file in (path for path in (PACK / "js" / "docs").rglob("*") if path.is_file()):
+        served = host.read(f"/extensions/span-upscale/{file.relative_to(PACK / 'js').as_posix()}")
+        assert served == file.read_bytes()
+
+
 def test_the_nodes_tell_what_they_are(host: Host) -> None:
-    for name in ("LoadSPANModel", "SaveSPANModel", "SPANUpscale"):
+    for name in ("LoadSPANModel", "SaveSPANModel", "SPANModelInfo", "SPANUpscale"):
         told = host.get(f"/object_info/{name}")[name]
         inputs = {key: value for group in ("required", "optional") for key, value in told["input"].get(group, {}).items()}
         assert told["description"]
+        assert told.get("search_aliases", True)  # of which hosts before 0.11 know nothing
         assert all(settings[1:] and settings[1].get("tooltip") for settings in inputs.values()), (name, inputs)
     assert inputs["tile_size"][1]["advanced"] is True

@@ -26,3 +26,5 @@ class Checkpoint:
     """What the file states of normalisation: a setting, None for none, or ``"unstated"``."""
     graph: Graph | None = None
     """What the file says that is to be computed, where its container does."""
+    precision: str = ""
+    """Type of the weights in the file, such as ``float16``, where the reader has made float32 of them."""

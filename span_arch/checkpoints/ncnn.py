@@ -57,7 +57,7 @@ def read_ncnn(path: Path) -> Checkpoint:
                 "copy the missing one into the same folder."
             )
     layers = _parse(param)
-    tensors = _read_weights(layers, weights)
+    tensors, precision = _read_weights(layers, weights)
     images = [name for layer in layers if layer.kind == "Input" for name in layer.outputs]
     if len(images) != 1:
         raise BrokenCheckpointError(f"'{param}' takes {len(images)} images, where a network of the SPAN family takes one.")
@@ -67,7 +67,7 @@ def read_ncnn(path: Path) -> Checkpoint:
         steps=tuple(step for layer in layers for step in _steps(layer, tensors, param)),
         constants=tensors,
     )
-    return Checkpoint(param, "ncnn", _state(layers, tensors), graph=graph)
+    return Checkpoint(param, "ncnn", _state(layers, tensors), graph=graph, precision=precision)
 
 
 def _parse(path: Path) -> list[_Layer]:
@@ -116,6 +116,8 @@ class _Weights:
 
     def __init__(self, path: Path) -> None:
         self.path, self._data, self._position = path, path.read_bytes(), 0
+        self.precision = "float32"
+        """Type of the kernels; all else is float32 in every file."""
 
     def take(self, layer: _Layer, dtype: str, *shape: int) -> np.ndarray:
         count = math.prod(shape)
@@ -141,6 +143,8 @@ class _Weights:
                 f"'{self.path}' stores the layer '{layer.name}' in a quantised form (flag {flag:#010x}); only float32 and float16 are "
                 "read. Take the network's file that is not quantised."
             )
+        if flag == FLOAT16_FLAG:
+            self.precision = "float16"
         return self.tensor(layer, "<f2" if flag == FLOAT16_FLAG else "<f4", *_kernel_shape(layer, self.path))
 
     def finish(self) -> None:
@@ -150,8 +154,8 @@ class _Weights:
             )
 
 
-def _read_weights(layers: list[_Layer], path: Path) -> dict[str, Tensor]:
-    """Tensors by layer name and ``.weight`` or ``.bias``; for MemoryData by the name of what the layer gives."""
+def _read_weights(layers: list[_Layer], path: Path) -> tuple[dict[str, Tensor], str]:
+    """Tensors by layer name and ``.weight`` or ``.bias``, for MemoryData by the name of what the layer gives; and their type."""
     weights = _Weights(path)
     tensors: dict[str, Tensor] = {}
     for layer in layers:
@@ -169,7 +173,7 @@ def _read_weights(layers: list[_Layer], path: Path) -> dict[str, Tensor]:
                 "has. It is a network of another architecture, for another program."
             )
     weights.finish()
-    return tensors
+    return tensors, weights.precision
 
 
 def _kernel_shape(layer: _Layer, path: Path) -> tuple[int, int, int, int]:

@@ -60,6 +60,7 @@ def read_onnx(path: Path) -> Checkpoint:
         if (weights := sum(math.prod(tensor.dims) for _, tensor in tensors)) > _MAX_WEIGHTS:
             raise ValueError(f"{weights:,} weights; no network of the SPAN family comes near")  # nor has its file, which many may share
         constants = {name: _tensor(onnx, tensor, path) for name, tensor in tensors}
+        precision = _precision(onnx, max((tensor for _, tensor in tensors), key=lambda tensor: math.prod(tensor.dims), default=None))
         metadata = {str(entry.key): str(entry.value) for entry in model.metadata_props}
         graph, state = _graph(model.graph, constants, path), _state(nodes, constants)
     except SpanArchError:
@@ -68,7 +69,7 @@ def read_onnx(path: Path) -> Checkpoint:
         raise _broken(path, error) from error
     if not nodes:
         raise _broken(path, ValueError("a graph without operations"))
-    return Checkpoint(path, "ONNX", state, metadata, normalisation_in(path, metadata), graph)
+    return Checkpoint(path, "ONNX", state, metadata, normalisation_in(path, metadata), graph, precision)
 
 
 def _broken(path: Path, error: Exception) -> BrokenCheckpointError:
@@ -77,6 +78,11 @@ def _broken(path: Path, error: Exception) -> BrokenCheckpointError:
         f"'{path}' cannot be read as an ONNX file ({reason}); {path.stat().st_size:,} bytes are here. Most often a download broke off, or "
         "the file is of another kind and was renamed: download it again."
     )
+
+
+def _precision(onnx: Any, tensor: Any) -> str:
+    name = "" if tensor is None else onnx.TensorProto.DataType.Name(tensor.data_type).lower()
+    return {"float": "float32", "double": "float64"}.get(name, name)
 
 
 def _tensors(graph: Any) -> Iterator[tuple[str, Any]]:
