@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from . import errors
+from . import errors, sizes
 from .archs._normalisation import Normalisation
 from .errors import SpanArchError
 from .info import ModelInfo, describe
 from .load import builtin_names, load
 from .model import FamilyModel, Source, from_state_dict
 from .register import register
+from .report import Report
 from .save import save
-from .upscale import upscale
+from .settings import Settings
+from .upscale import upscale, upscale_frames
 
 __all__ = [
     "FamilyModel",
     "ModelInfo",
     "Normalisation",
+    "Report",
+    "Settings",
     "Source",
     "SpanArchError",
     "builtin_names",
@@ -25,5 +29,7 @@ __all__ = [
     "load",
     "register",
     "save",
+    "sizes",
     "upscale",
+    "upscale_frames",
 ]

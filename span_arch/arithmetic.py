@@ -58,7 +58,7 @@ class Arithmetic:
     def __init__(self, model: Model, device: torch.device, dtype: torch.dtype, mixed: bool) -> None:
         found = plan_for(model, mixed=mixed)
         assert found is not None
-        self.plan, self.name = found, f"bfloat16 and {dtype}" if mixed else str(dtype)
+        self.plan, self.name = found, "bfloat16 and float32" if mixed else str(dtype).removeprefix("torch.")
         self._model, self._device, self._dtype = model, device, dtype
         self._narrow = torch.bfloat16 if mixed else dtype
         self._weights: Weights | None = None

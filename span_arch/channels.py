@@ -1,41 +1,29 @@
 """Images of 1, 3 or 4 channels, and networks of 1, 3 or 4 channels: each of the ones through each of the others.
 
-=============  ==========================================================================================
-image, model   what happens
-=============  ==========================================================================================
-the same       nothing
-RGBA, RGB      the network sees the colours; alpha is resized beside it
-any, grey      every colour is an image of its own; alpha is resized
-grey, RGB(A)   three equal colours, and opaque alpha; the result is their mean
-RGB, RGBA      opaque alpha is added, and dropped again
-=============  ==========================================================================================
+=====  =========================  =======================  ================================
+image  grey network               RGB network              RGBA network
+=====  =========================  =======================  ================================
+grey   as it is                   as three equal colours,  as three equal colours with
+                                  whose mean it is again   opaque alpha; the colours' mean
+RGB    each colour as an image    as it is                 with opaque alpha, dropped again
+       of its own
+RGBA   each colour as an image    the colours; alpha       as it is; opaque alpha stays that
+       of its own; alpha beside   beside
+=====  =========================  =======================  ================================
 
-A network with more or fewer channels at its end than at its beginning gives what it gives.
+What becomes of alpha beside the network `transparency` says. A network with more or fewer channels at its end than at its beginning
+gives what it gives.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from .archs._record import CHANNELS
 from .errors import ImageError
-
-
-@dataclass(frozen=True)
-class Frame:
-    """An image on its way through a network."""
-
-    planes: Tensor
-    """(planes, C, H, W), what the network is shown."""
-    result: Tensor
-    """(C', H * scale, W * scale), to be written into."""
-    join: Callable[[Tensor], Tensor]
-    """Makes colours, (C', h, w), of what the network gives for all planes, (planes, C'', h, w)."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +37,17 @@ class Channels:
 
     @property
     def alpha(self) -> bool:
-        """Whether the last channel of the image is resized beside the network."""
+        """Whether the last channel of the image goes beside the network."""
         return self.image == 4 and self.model_in != 4
 
     @property
+    def keeps_alpha(self) -> bool:
+        """Whether the last channel of the result is the alpha of the image, be it from the network or from beside it."""
+        return self.alpha or self.image == self.model_in == self.model_out == 4
+
+    @property
     def colours(self) -> int:
-        """Channels of the result, without an alpha that was resized."""
+        """Channels of the result, without an alpha that went beside the network."""
         seen = self.image - self.alpha
         return seen if self.model_in == self.model_out else self.model_out
 
@@ -62,10 +55,6 @@ class Channels:
     def out(self) -> int:
         """Channels of the result."""
         return self.colours + self.alpha
-
-    def frame(self, image: Tensor, result: Tensor) -> Frame:
-        """What the network is to do with an image, (H, W, image), for the colours of a result, (H * scale, W * scale, out)."""
-        return Frame(self.split(image.movedim(-1, 0)), result.movedim(-1, 0)[: self.colours], self.join)
 
     def split(self, frame: Tensor) -> Tensor:
         """(image, H, W) -> (planes, model_in, H, W): what the network is shown."""
@@ -109,12 +98,3 @@ def check_image(image: Tensor) -> None:
             f"The image has {count:,} values that are NaN or infinite, of {image.numel():,}. What made it went wrong: a VAE in half "
             "precision is the usual cause. Make it again in full precision."
         )
-
-
-def resize_alpha(alpha: Tensor, target: Tensor) -> None:
-    """Resizes alpha, (H, W) in 0..1, into a larger tensor. Opaque alpha stays exactly that."""
-    if bool((alpha >= 1).all()):
-        target.fill_(1)
-        return
-    resized = F.interpolate(alpha[None, None].float(), target.shape, mode="bicubic", align_corners=False)
-    target.copy_(resized[0, 0].clamp_(0, 1))

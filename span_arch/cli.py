@@ -8,26 +8,29 @@ output.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import sys
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
 import torch
-from tqdm import tqdm
 
-from . import errors
+from . import errors, sizes
 from .evaluate import evaluate, mean
 from .files import check_output
 from .info import describe
 from .load import load
 from .memory import best_device
+from .meter import progress_bar
 from .model import FamilyModel
 from .pictures import Picture, check_format, read_picture, write_picture
 from .precision import PRECISIONS
+from .report import Report
+from .resize import FILTERS
 from .save import Form, save
-from .upscale import Progress, upscale
+from .settings import Settings
+from .transparency import Alpha
+from .upscale import upscale_frames
 
 _EXIT_CODES: tuple[tuple[type[errors.SpanArchError], int], ...] = (
     (errors.OptionError, 2),
@@ -75,12 +78,25 @@ def _upscale_parser() -> argparse.ArgumentParser:
     parser.add_argument("input", type=Path, metavar="INPUT", help="the picture to upscale")
     parser.add_argument("output", type=Path, metavar="OUTPUT", help="where to write the result; the suffix chooses the format")
     _add_model(parser, "--model", default=_DEFAULT_MODEL)
+    _add_size(parser)
     _add_precision(parser)
     parser.add_argument("--tile", type=_positive, metavar="N", help="side of a tile in pixels of the picture (default: the best)")
     parser.add_argument("--device", type=_device, metavar="NAME", help="where to compute, such as cuda:1 or cpu (default: a GPU, if any)")
     parser.add_argument(
         "--compile", action="store_true", help="compile the network with torch.compile first, which is meant for long work on a GPU"
     )
+    parser.add_argument(
+        "--alpha",
+        type=_alpha,
+        default="resize",
+        metavar="HOW",
+        help="what becomes of transparency: resize, model (upscaled by the model), or a colour to compose the picture over, as 255,255,255 "
+        "(default: resize)",
+    )
+    parser.add_argument(
+        "--seamless", choices=("x", "y", "xy"), default="", help="a texture that repeats itself: keep opposite edges fitting each other"
+    )
+    _add_ensemble(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace OUTPUT if it exists")
     parser.set_defaults(run=_upscale)
     return parser
@@ -102,6 +118,7 @@ def _evaluate_parser() -> argparse.ArgumentParser:
     parser.add_argument("folder", type=Path, metavar="DIR", help="the folder of the benchmark, such as Set5/x4")
     _add_model(parser, "--model", required=True)
     _add_precision(parser)
+    _add_ensemble(parser)
     parser.set_defaults(run=_evaluate)
     return parser
 
@@ -144,10 +161,44 @@ def _add_model(parser: argparse.ArgumentParser, name: str, **settings: Any) -> N
     )
 
 
+def _add_size(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group(
+        "size of OUTPUT",
+        "At most one; without, the size of the picture times the model's scale. The model is run as often as it takes, and a filter does "
+        "the rest.",
+    )
+    group.add_argument("--scale", type=float, metavar="X", help="so many times as large as the picture: 1.5, 2, 3.7")
+    group.add_argument("--size", type=_width_and_height, metavar="WxH", help="a width and a height in pixels: 1920x1080")
+    group.add_argument("--longest", type=int, metavar="N", help="length of the longest side in pixels")
+    group.add_argument("--shortest", type=int, metavar="N", help="length of the shortest side in pixels")
+    group.add_argument("--megapixels", type=float, metavar="M", help="millions of pixels in all")
+    group.add_argument(
+        "--fit",
+        choices=sizes.FITS,
+        help="how a picture of other proportions meets --size: 'stretch' changes them (default), 'fit' makes it as large as goes in, "
+        "'fill' covers the size and cuts off what is over",
+    )
+    group.add_argument("--filter", choices=FILTERS, default="lanczos", help="what resizes (default: lanczos)")
+
+
 def _add_precision(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision", choices=PRECISIONS, default="auto", help="type of the arithmetic (default: the fastest without loss)"
     )
+
+
+def _add_ensemble(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--ensemble", action="store_true", help="best quality: the mean of eight orientations, for eight times the work")
+
+
+def _alpha(text: str) -> Alpha:
+    if text == "resize" or text == "model":
+        return text
+    levels = [int(level) if level.strip().isdecimal() else -1 for level in text.split(",")]
+    if len(levels) != 3 or not all(0 <= level <= 255 for level in levels):
+        raise argparse.ArgumentTypeError(f"'{text}' is neither resize nor model, nor a colour of three levels such as 255,255,255")
+    red, green, blue = (level / 255 for level in levels)
+    return red, green, blue
 
 
 def _positive(text: str) -> int:
@@ -166,24 +217,61 @@ def _device(text: str) -> torch.device:
     return device
 
 
+def _width_and_height(text: str) -> tuple[int, int]:
+    try:
+        width, height = map(int, text.lower().split("x"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is no size; expected a width and a height in pixels, such as 1920x1080") from None
+    return width, height
+
+
+def _size(options: argparse.Namespace) -> sizes.Size | None:
+    """The size that is asked for."""
+
+    def exact(size: tuple[int, int]) -> sizes.Exact:
+        return sizes.Exact(*size, fit=options.fit or "stretch")
+
+    kinds: dict[str, Callable[[Any], sizes.Size]] = {
+        "scale": sizes.Factor,
+        "size": exact,
+        "longest": sizes.Longest,
+        "shortest": sizes.Shortest,
+        "megapixels": sizes.Megapixels,
+    }
+    asked = [name for name in kinds if getattr(options, name) is not None]
+    if len(asked) > 1:
+        raise errors.OptionError(f"Sizes are asked for by --{' and --'.join(asked)}; give only one of them.")
+    if options.fit and asked != ["size"]:
+        raise errors.OptionError(
+            f"--fit {options.fit} tells how a picture meets --size, which is absent; give --size WxH, or leave --fit out."
+        )
+    return kinds[asked[0]](getattr(options, asked[0])) if asked else None
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    return Settings(
+        size=_size(options),
+        filter=options.filter,
+        tile=options.tile,
+        precision=options.precision,
+        alpha=options.alpha,
+        seamless=options.seamless,
+        ensemble=options.ensemble,
+        compiled=options.compile,
+    )
+
+
 def _upscale(options: argparse.Namespace) -> None:
+    settings = _settings(options)
     check_format(options.output)
     check_output(options.output, overwrite=options.overwrite)  # before the work rather than after it
     picture = read_picture(options.input)
-    model = _load(options)
-    with _progress_bar() as progress:
-        result = upscale(
-            model,
-            picture.image,
-            tile=options.tile,
-            precision=options.precision,
-            device=options.device or best_device(),
-            compiled=options.compile,
-            progress=progress,
-        )
-    write_picture(options.output, Picture(result, picture.info), overwrite=options.overwrite)
-    before, after = (f"{image.shape[2]}x{image.shape[1]}" for image in (picture.image, result))
-    print(f"{options.output}: {after}, from {before} by {options.model}")
+    model, device = _load(options), options.device or best_device()
+    reports: list[Report] = []
+    with progress_bar(disable=None, leave=False) as progress:
+        results = list(upscale_frames(model, picture.image, settings, device=device, progress=progress, report=reports.append))
+    write_picture(options.output, Picture(torch.stack(results), picture.info), overwrite=options.overwrite)
+    print(f"{options.output}: {reports[0]}")
 
 
 def _convert(options: argparse.Namespace) -> None:
@@ -204,20 +292,8 @@ def _info(options: argparse.Namespace) -> None:
 
 def _evaluate(options: argparse.Namespace) -> None:
     model = _load(options)
-    results = list(evaluate(model, options.folder, precision=options.precision))
+    results = list(evaluate(model, options.folder, precision=options.precision, ensemble=options.ensemble))
     width = max(len("mean"), *(len(result.name) for result in results))
     print(f"{'':<{width}}  PSNR/dB    SSIM")
     for name, quality in [*((result.name, result.quality) for result in results), ("mean", mean(results))]:
         print(f"{name:<{width}}  {quality.psnr:7.3f}  {quality.ssim:.4f}")
-
-
-@contextlib.contextmanager
-def _progress_bar() -> Generator[Progress]:
-    """A bar of the pixels done, on standard error, where somebody looks."""
-    with tqdm(unit="px", unit_scale=True, disable=None, dynamic_ncols=True, leave=False) as bar:
-
-        def progress(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        yield progress

@@ -43,9 +43,9 @@ def pairs(folder: Path) -> list[tuple[str, Path, Path]]:
 
 
 def evaluate(
-    model: Model, folder: Path, *, precision: Precision = "auto", progress: Callable[[str], None] | None = None
+    model: Model, folder: Path, *, precision: Precision = "auto", ensemble: bool = False, progress: Callable[[str], None] | None = None
 ) -> Iterator[Result]:
-    """Upscales every small picture of a folder and compares it with its original, one at a time.
+    """Upscales every small picture of a folder as `upscale` does, and compares it with its original, one at a time.
 
     Raises:
         ImageError: as `pairs`; or a picture cannot be read; or an original has not the size that the model gives.
@@ -53,7 +53,7 @@ def evaluate(
     for name, small, large in pairs(folder):
         if progress is not None:
             progress(name)
-        result = upscale(model, _rgb(read_picture(small).image), precision=precision)[0]
+        result = upscale(model, _rgb(read_picture(small).image), precision=precision, ensemble=ensemble)[0]
         original = _rgb(read_picture(large).image)[0]
         height, width = result.shape[:2]
         if not (0 <= original.shape[0] - height < model.scale and 0 <= original.shape[1] - width < model.scale):

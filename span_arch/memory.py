@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
 import torch
+from torch import Tensor
+
+from .errors import OutOfMemoryError
 
 _ASSUMED = 2 << 30
 """Bytes that a device is taken to have free if it cannot be asked."""
@@ -45,6 +54,34 @@ def free_bytes(device: torch.device) -> int:
     else:
         free = _ASSUMED
     return int(free)
+
+
+def main_bytes() -> int | None:
+    """Bytes of main memory that can still be had, with what the system can swap out; None where it does not tell."""
+    with contextlib.suppress(OSError, ValueError):
+        sizes = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+        return sum(int(sizes.get(name, "0 kB").split()[0]) << 10 for name in ("MemAvailable", "SwapFree"))
+    with contextlib.suppress(AttributeError, ValueError, OSError):  # Windows has no such thing, and promises only what it has
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return None
+
+
+def empty(shape: Sequence[int], device: torch.device) -> Tensor:
+    """A tensor of float32 with anything in it.
+
+    Raises:
+        OutOfMemoryError: there is no room for it.
+    """
+    try:
+        return torch.empty(tuple(shape), dtype=torch.float32, device=device)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        size = math.prod(shape) * torch.float32.itemsize / 1e9
+        raise OutOfMemoryError(
+            f"There is not enough memory on '{device}': {size:.1f} GB are needed for an image in the making. Ask for a smaller size, or "
+            "upscale a smaller image."
+        ) from error
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -61,7 +61,10 @@ def write_picture(path: Path, picture: Picture, *, overwrite: bool = False) -> N
     levels = picture.image[0].mul(255).round_().to(torch.uint8).cpu().numpy()
     image = Image.fromarray(levels[..., 0] if levels.shape[-1] == 1 else levels)
     if image.mode == "RGBA" and path.suffix.lower() in _WITHOUT_ALPHA:
-        raise OutputError(f"'{path}' cannot hold the picture's transparency. Write a .png, .webp or .tiff file instead.")
+        raise OutputError(
+            f"'{path}' cannot hold the picture's transparency. Write a .png, .webp or .tiff file instead, or compose it over a colour with "
+            "--alpha."
+        )
     quality = {".jpg": {"quality": 95}, ".jpeg": {"quality": 95}, ".webp": {"lossless": True}}.get(path.suffix.lower(), {})
     with replacing(path, overwrite=overwrite) as temporary:
         image.save(temporary, **quality, **picture.info)

@@ -17,6 +17,16 @@ Precision = Literal["auto", "float32", "float16", "bfloat16"]
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 
 
+def check_precision(precision: str) -> None:
+    """Raises an error for a name that is none of `PRECISIONS`.
+
+    Raises:
+        OptionError: it is not.
+    """
+    if precision not in PRECISIONS:
+        raise OptionError(f"The precision '{precision}' is unknown; expected {', '.join(PRECISIONS[:-1])} or {PRECISIONS[-1]}.")
+
+
 def dtype_for(precision: str, model: ImageModelDescriptor[nn.Module], device: torch.device) -> torch.dtype:
     """The type that a precision stands for.
 
@@ -28,8 +38,7 @@ def dtype_for(precision: str, model: ImageModelDescriptor[nn.Module], device: to
     """
     if precision == "auto":
         return torch.float16 if isinstance(model, FamilyModel) and _fast_in_half(device) else torch.float32
-    if precision not in PRECISIONS:
-        raise OptionError(f"The precision '{precision}' is unknown; expected {', '.join(PRECISIONS[:-1])} or {PRECISIONS[-1]}.")
+    check_precision(precision)
     dtype: torch.dtype = getattr(torch, precision)
     supported = {torch.float32: True, torch.float16: model.supports_half, torch.bfloat16: model.supports_bfloat16}
     if not supported[dtype]:

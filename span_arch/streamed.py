@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -14,8 +13,8 @@ from torch import Tensor, nn
 
 from . import memory
 from .arithmetic import Arithmetic
-from .channels import Frame
 from .errors import NotFiniteError, OutOfMemoryError
+from .frame import Frame
 from .meter import Meter
 from .streaming import Stream
 from .tiling import Context, Segment, divide
@@ -43,8 +42,6 @@ _LEAST_ROWS = 8
 _SHARE = 0.7
 """Of free memory that a strip may fill: convolutions want workspace beside the tensors that are counted."""
 
-_log = logging.getLogger(__name__)
-
 
 class Streamed:
     """A model at work on one device, in strips.
@@ -64,7 +61,7 @@ class Streamed:
         self._context = Context(halo=self._fast.plan.halo, unit=self._fast.plan.unit)
         self._size = _Size(SMALLEST_STRIP, SMALLEST_COLUMNS)
         self._stream: tuple[object, Stream] | None = None
-        self._redone = 0
+        self._redone = self._shrunk = self._height = 0
         memory.keep_freed_blocks(device)
 
     def fit(self, height: int, width: int, ask: Callable[[int], int]) -> None:
@@ -76,7 +73,8 @@ class Streamed:
             ask: told the bytes that would do, it returns those that are free.
         """
         across, down = self._model.size_requirements.get_padding(width, height)
-        height, width = height + down, width + across
+        self._height, width = height, width + across
+        height += down
         size = self._fastest(height, width)
         free = int(ask(int(self._bytes(size, width) / _SHARE)) * _SHARE)
         while self._bytes(size, width) > free and (smaller := _smaller(size)) is not None:
@@ -94,14 +92,31 @@ class Streamed:
                 self._columns(_Piece(plane[None], target, frame.join, self._model.scale, len(planes)), (0, plane.shape[2]), 0)
                 self._meter.done = before + height * width * (index + 1) // len(planes)
 
-    def report(self) -> None:
-        """Says in the log what had to be redone."""
+    @property
+    def group(self) -> int:
+        """So many frames at a time are best: strips are all that a device has to do."""
+        return 1
+
+    @property
+    def method(self) -> str:
+        """How it goes about it, in a few words."""
+        strips = f"strips of {self._size.strip} rows" if self._size.strip < self._height else "one strip"
+        return f"{strips}, {self._fast.name}"
+
+    @property
+    def redone(self) -> tuple[str, ...]:
+        """What had to be redone so far, a sentence for each kind."""
+        sentences: list[str] = []
         if self._redone:
-            _log.warning(
-                "%d strips came out as NaN or infinity in %s and were redone in float32, with all that was below them.",
-                self._redone,
-                self._fast.name,
+            sentences.append(
+                f"{self._redone} strips came out as NaN or infinity in {self._fast.name} and were redone in float32, with all that was "
+                "below them."
             )
+        if self._shrunk:
+            sentences.append(
+                f"Memory ran out {self._shrunk} times; strips became smaller, down to {self._size.core}x{self._size.strip} pixels."
+            )
+        return tuple(sentences)
 
     def _fastest(self, height: int, width: int) -> _Size:
         whole = height + self._fast.plan.lag
@@ -163,6 +178,7 @@ class Streamed:
                 "programs, or other models, or choose another device."
             )
         self._size = smaller
+        self._shrunk += 1
 
     def _attempt(self, arithmetic: Arithmetic, piece: _Piece, columns: Segment, row: int) -> Iterator[int]:
         """Upscales columns from a row on and tells, after every strip, before which row all is done."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,9 +12,9 @@ from spandrel import ImageModelDescriptor
 from torch import Tensor, nn
 
 from . import memory
-from .channels import Frame
 from .errors import NotFiniteError, OutOfMemoryError
 from .footprint import Footprint, footprint
+from .frame import Frame
 from .meter import Meter
 from .private import Private
 from .receptive_field import receptive_field
@@ -38,10 +37,11 @@ _LEAST_ON_CPU = 256 * 256
 _BUSY = 1 << 20
 """Pixels at a time that keep a GPU busy."""
 
+_BATCHES = 4
+"""That are made of a group of frames, at the most."""
+
 _SHARE = 0.7
 """Of free memory that tiles may fill: convolutions want workspace beside the tensors that are counted."""
-
-_log = logging.getLogger(__name__)
 
 
 def context_of(model: Model) -> Context:
@@ -126,10 +126,13 @@ class Tiled:
         self._tiles: list[Tile] = []
         self._together = 0
         self._most_pixels = float("inf")  # that may go through the network at a time, as far as is known
-        self._redone = 0
+        self._redone = self._failures = 0
+        self._pixels = 1
+        self._name = str(dtype).removeprefix("torch.")
 
     def fit(self, height: int, width: int, side: int | None, free: int) -> None:
         """Chooses tiles for frames of a size: of a side that is asked for, or as the free bytes allow and, on a CPU, as is fastest."""
+        self._pixels = height * width
         if side is not None:
             self._tiles = by_side(height, width, side, self._context)
         else:
@@ -158,10 +161,27 @@ class Tiled:
         for running in waiting:
             self._finish(running)
 
-    def report(self) -> None:
-        """Says in the log what had to be redone."""
+    @property
+    def group(self) -> int:
+        """So many frames at a time are best: enough for several batches, of which one is brought back while the next is computed."""
+        return 1 if not together(self._device) else max(_BATCHES, _BATCHES * self._together // self._pixels)
+
+    @property
+    def method(self) -> str:
+        """How it goes about it, in a few words."""
+        tiles = len(self._tiles)
+        width, height = (stop - start for start, stop in (self._tiles[0].columns.core, self._tiles[0].rows.core))
+        return f"{tiles} tile{'s' * (tiles > 1)} of {width}x{height}, {self._name}"
+
+    @property
+    def redone(self) -> tuple[str, ...]:
+        """What had to be redone so far, a sentence for each kind."""
+        sentences: list[str] = []
         if self._redone:
-            _log.warning("%d tiles came out as NaN or infinity in %s and were redone in float32.", self._redone, self._dtype)
+            sentences.append(f"{self._redone} tiles came out as NaN or infinity in {self._name} and were redone in float32.")
+        if self._failures:
+            sentences.append(f"Memory ran out {self._failures} times; what did not fit was done in smaller tiles.")
+        return tuple(sentences)
 
     def _batches(self, frames: Iterable[Frame]) -> Iterator[list[_Piece]]:
         """Tiles of one shape, of one frame or of several, that go through the network side by side."""
@@ -197,6 +217,7 @@ class Tiled:
     def _failed(self, pixels: int) -> None:
         """There was no memory for so many. To be called outside of ``except``, when what the traceback held is forgotten."""
         self._most_pixels = pixels // 2
+        self._failures += 1
         memory.give_back(self._device)
 
     def _finish(self, running: _Running) -> None:

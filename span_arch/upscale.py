@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 
 import torch
 from spandrel import ImageModelDescriptor
 from torch import Tensor, nn
 
-from . import memory, tiled
-from .arithmetic import plan_for
-from .channels import Channels, check_image, resize_alpha
-from .errors import OptionError, OutOfMemoryError
+from . import memory
+from .channels import check_image
+from .errors import OutOfMemoryError
 from .meter import Meter, Progress
 from .model import adopt
-from .precision import Precision, dtype_for, mixes_bfloat16
-from .streamed import Streamed
-from .tiled import Tiled
+from .precision import Precision
+from .report import Reporter
+from .resize import Filter
+from .seamless import Seamless
+from .settings import Settings
+from .sizes import Size
+from .transparency import Alpha
+from .upscaler import Upscaler
 
 Model = ImageModelDescriptor[nn.Module]
 
-_ROOM_ENOUGH = 2 << 30
-"""Bytes beyond which larger tiles gain nothing to speak of, so that no more than this is asked of others."""
+_log = logging.getLogger(__name__)
 
 
 @torch.no_grad()
@@ -30,13 +35,19 @@ def upscale(
     model: Model,
     image: Tensor,
     *,
+    size: Size | None = None,
+    filter: Filter = "lanczos",
     tile: int | None = None,
     precision: Precision = "auto",
-    device: torch.device | str | None = None,
+    alpha: Alpha = "resize",
+    seamless: Seamless = "",
+    ensemble: bool = False,
     compiled: bool = False,
+    device: torch.device | str | None = None,
     allocate: Callable[[Sequence[int]], Tensor] | None = None,
     room: Callable[[int], int] | None = None,
     progress: Progress | None = None,
+    report: Reporter | None = None,
 ) -> Tensor:
     """Upscales a batch of images.
 
@@ -49,82 +60,124 @@ def upscale(
         model: any spandrel image model. One of the SPAN family that is not fused yet is fused first.
         image: (B, H, W, C) of a floating type, 0..1, on any device. C is 1, 3 or 4 whatever the model takes (see `channels`).
             Values outside 0..1 are shown to the network as they are.
-        tile: the side of a tile's core in pixels of the image. None: strips or tiles as large as memory allows, and on a CPU as is
-            fastest.
-        precision: the type of the arithmetic (see `precision`).
+        size: this and the next seven are explained in `Settings`.
+        filter: see `Settings`.
+        tile: see `Settings`.
+        precision: see `Settings`.
+        alpha: see `Settings`.
+        seamless: see `Settings`.
+        ensemble: see `Settings`.
+        compiled: see `Settings`.
         device: where to compute; by default where the model is.
-        compiled: whether to compile the network with ``torch.compile`` for tiles of one size. That takes its time once; where there is
-            no compiler, it makes no difference.
         allocate: makes the tensor for the result from its shape; of any floating type and on any device. By default it is
             float32, beside the image.
-        room: asked once for the bytes that would do, it makes room and returns the bytes that are free. By default the device is
-            asked.
-        progress: called with pixels done and pixels in all: before the first strip or tile, between them and after the last.
-            What it raises ends the work and passes through.
+        room: asked for the bytes that would do, it makes room and returns the bytes that are free: once for every pass, twice with an
+            ensemble, and once for what lies between passes. By default the device is asked.
+        progress: called with pixels done and pixels in all, of what the network is shown: before the first strip or tile, between
+            them and after the last. What it raises ends the work and passes through.
+        report: told at the end what it was like.
 
     Returns:
-        (B, H * scale, W * scale, C), in 0..1.
+        (B, H * scale, W * scale, C), or of the size that is asked for, in 0..1; C is 3 for RGBA over a colour.
 
     Raises:
         ImageError: the image has another shape or type, no pixels, or values that are NaN or infinite.
-        OptionError: ``tile`` is below 1, or the precision is unknown or nothing for this model.
+        OptionError: a setting is none of those that `Settings` lists, the precision is nothing for this model, or the model cannot run
+            as often as the size takes.
         NotFiniteError: the network gives NaN or infinity even in float32.
-        OutOfMemoryError: there is no room for the smallest strip, or for a tile of 32 pixels.
+        OutOfMemoryError: there is no room for the result, for the smallest strip, or for a tile of 32 pixels.
     """
     check_image(image)
-    if tile is not None and tile < 1:
-        raise OptionError(f"A tile of {tile} pixels was asked for; expected at least 1, or none for the best size.")
+    settings = Settings(size, filter, tile, precision, alpha, seamless, ensemble, compiled)
     place = torch.device(device) if device is not None else model.device
-    model = adopt(model)
-    frames, height, width, image_channels = image.shape
-    channels = Channels(image_channels, model.input_channels, model.output_channels)
-    shape = (frames, height * model.scale, width * model.scale, channels.out)
-    meter = Meter(frames * height * width, progress)
-    worker = _worker(model, place, precision, tile, compiled, (height, width), room, meter)
-    out = _allocate(shape, allocate or (lambda shape: torch.empty(tuple(shape), dtype=torch.float32, device=image.device)))
-    worker.run(channels.frame(frame, target) for frame, target in zip(image, out, strict=True))
-    if channels.alpha:
-        for frame, target in zip(image, out, strict=True):
-            resize_alpha(frame[..., -1], target[..., -1])
-    meter.tell()
-    worker.report()
+    meter = Meter(progress)
+    upscaler = Upscaler(adopt(model), image.shape[1:], settings, place, meter)
+    meter.total = sum(map(upscaler.pixels, image))
+    out = _allocate((len(image), *upscaler.gives), allocate or partial(_beside, image))
+    upscaler.prepare(room, held=out.nbytes if out.device.type == "cpu" else 0)
+    for first in range(0, len(image), upscaler.group):
+        upscaler.run(image[first : first + upscaler.group], out[first : first + upscaler.group])
+    _end(upscaler, meter, report)
     return out
 
 
-def _worker(
+def upscale_frames(
     model: Model,
-    device: torch.device,
-    precision: Precision,
-    tile: int | None,
-    compiled: bool,
-    size: tuple[int, int],
-    room: Callable[[int], int] | None,
-    meter: Meter,
-) -> Streamed | Tiled:
-    """What runs the model: in strips if it can be and if it helps, else in tiles."""
+    frames: Iterable[Tensor],
+    settings: Settings | None = None,
+    *,
+    count: int = 0,
+    device: torch.device | str | None = None,
+    room: Callable[[int], int] | None = None,
+    progress: Progress | None = None,
+    report: Reporter | None = None,
+) -> Iterator[Tensor]:
+    """Upscales frames as they come, in memory that does not grow with their number.
 
-    def ask(wanted: int) -> int:
-        return memory.free_bytes(device) if room is None else room(min(wanted, _ROOM_ENOUGH))
+    Frames may change their size; what is held for the one before is given back then. As few frames are asked for at a time as keep the
+    device busy, which is one on a CPU.
 
-    dtype, mixed = dtype_for(precision, model, device), mixes_bfloat16(precision, model, device)
-    can_stream = tile is None and not compiled and plan_for(model) is not None
-    if can_stream and device.type == "cpu":
-        streamed = Streamed(model, device, dtype, mixed, meter)
-        streamed.fit(*size, ask)
-        return streamed
-    need = tiled.need(model, dtype, *size)
-    free = ask(need)
-    if can_stream and need > free:
-        streamed = Streamed(model, device, dtype, mixed, meter)
-        streamed.fit(*size, lambda _: free)
-        return streamed
-    # On a GPU an image that fits goes through as a whole: nothing is gained by strips.
-    worker = Tiled(model, device, dtype, meter, compiled)
-    worker.fit(*size, tile, free)
-    return worker
+    Args:
+        model: as in `upscale`.
+        frames: each (H, W, C), as the images of `upscale`.
+        settings: what is asked for.
+        count: how many frames there will be, if that is known; only progress needs it.
+        device: where to compute; by default where the model is.
+        room: as in `upscale`; asked anew whenever the size changes.
+        progress: called with pixels done and pixels in all as in `upscale`; the latter is what has come so far, if more than was
+            foretold.
+        report: told at the end what the frames of the last size were like.
+
+    Yields:
+        (H', W', C') for each frame, in float32, beside the frame.
+
+    Raises:
+        SpanArchError: as `upscale`; all frames before are there by then.
+    """
+    settings, place, model = settings or Settings(), torch.device(device) if device is not None else model.device, adopt(model)
+    meter, shape, waiting = Meter(progress), None, list[Tensor]()
+    upscaler: Upscaler | None = None
+    for frame in frames:
+        check_image(frame[None])
+        if upscaler is None or frame.shape != shape:
+            if upscaler is not None:
+                yield from _upscaled(upscaler, waiting)
+            upscaler = None  # its memory is given back before more is asked for
+            shape, upscaler = frame.shape, Upscaler(model, frame.shape, settings, place, meter)
+            upscaler.prepare(room, held=math.prod(upscaler.gives) * torch.float32.itemsize)
+            meter.total = max(meter.total, count * upscaler.pixels(frame))
+        waiting.append(frame)
+        meter.total = max(meter.total, meter.done + sum(map(upscaler.pixels, waiting)))
+        if len(waiting) >= upscaler.group:
+            yield from _upscaled(upscaler, waiting)
+    if upscaler is not None:
+        yield from _upscaled(upscaler, waiting)
+        _end(upscaler, meter, report)
 
 
-def _allocate(shape: tuple[int, int, int, int], allocate: Callable[[Sequence[int]], Tensor]) -> Tensor:
+def _upscaled(upscaler: Upscaler, waiting: list[Tensor]) -> Iterator[Tensor]:
+    """Those that wait, which no longer do then."""
+    results = [memory.empty(upscaler.gives, frame.device) for frame in waiting]
+    upscaler.run(waiting, results)
+    waiting.clear()
+    while results:
+        yield results.pop(0)  # so that nothing is held here that its user has done with
+
+
+def _end(upscaler: Upscaler, meter: Meter, report: Reporter | None) -> None:
+    meter.tell()
+    told = upscaler.report()
+    for sentence in told.redone:
+        _log.warning(sentence)
+    if report is not None:
+        report(told)
+
+
+def _beside(other: Tensor, shape: Sequence[int]) -> Tensor:
+    return torch.empty(tuple(shape), dtype=torch.float32, device=other.device)
+
+
+def _allocate(shape: Sequence[int], allocate: Callable[[Sequence[int]], Tensor]) -> Tensor:
     try:
         return allocate(shape)
     except (RuntimeError, MemoryError) as error:
@@ -134,5 +187,5 @@ def _allocate(shape: tuple[int, int, int, int], allocate: Callable[[Sequence[int
         size = math.prod(shape) * torch.float32.itemsize / 1e9
         raise OutOfMemoryError(
             f"There is not enough memory for the result: {frames} image{'s' * (frames > 1)} of {width}x{height} pixels take {size:.1f} GB. "
-            "Upscale fewer images at a time, or smaller ones, or with a model of a smaller scale."
+            "Upscale fewer images at a time, or smaller ones, or to a smaller size, or with a model of a smaller scale."
         ) from error

@@ -43,7 +43,7 @@ def image(height: int = 40, width: int = 60, frames: int = 5, channels: int = 3)
 
 def in_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if no network could be streamed."""
-    monkeypatch.setattr(sys.modules["span_arch.upscale"], "plan_for", lambda model: None)
+    monkeypatch.setattr(sys.modules["span_arch.worker"], "plan_for", lambda model: None)
 
 
 class Accelerator:

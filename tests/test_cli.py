@@ -40,7 +40,7 @@ def test_pictures_of_every_mode(mode: str, result: str, capsys: pytest.CaptureFi
     draw("in.png", mode)
     assert run("in.png", "out.png", "--model", "spanx2_ch48") == 0
     assert opened("out.png") == (result, (40, 28))
-    assert capsys.readouterr().out == "out.png: 40x28, from 20x14 by spanx2_ch48\n"
+    assert capsys.readouterr().out.startswith("out.png: 20x14 to 40x28 in ")
 
 
 def test_sixteen_bits_of_grey() -> None:
@@ -107,13 +107,70 @@ def test_an_error_is_one_sentence_and_a_code(arguments: list[str], code: int, wo
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["in.png"], ["in.png", "out.png", "--tile", "0"], ["in.png", "out.png", "--precision", "best"], ["info"]]
+    "arguments",
+    [
+        [],
+        ["in.png"],
+        ["in.png", "out.png", "--tile", "0"],
+        ["in.png", "out.png", "--precision", "best"],
+        ["in.png", "out.png", "--alpha", "bleed"],
+        ["in.png", "out.png", "--alpha", "255,255"],
+        ["in.png", "out.png", "--alpha", "0,0,256"],
+        ["in.png", "out.png", "--alpha=-1,0,0"],
+        ["in.png", "out.png", "--seamless", "z"],
+        ["info"],
+        ["in.png", "out.png", "--size", "1920"],
+        ["in.png", "out.png", "--size", "1x2x3"],
+        ["in.png", "out.png", "--fit", "crop"],
+    ],
 )
 def test_a_command_line_that_makes_no_sense(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         run(*arguments)
     assert ended.value.code == 2
     assert "usage: span-upscale" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "size"),
+    [
+        ("--scale 1.5", (30, 21)),
+        ("--scale 0.5 --filter area", (10, 7)),
+        ("--scale 4", (80, 56)),
+        ("--size 33x44 --filter bicubic", (33, 44)),
+        ("--size 33X44 --fit stretch", (33, 44)),
+        ("--size 33x44 --fit fit", (33, 23)),
+        ("--size 33x44 --fit fill", (33, 44)),
+        ("--longest 50", (50, 35)),
+        ("--shortest 35", (50, 35)),
+        ("--megapixels 0.007", (100, 70)),
+    ],
+)
+def test_the_size_can_be_asked_for(options: str, size: tuple[int, int], capsys: pytest.CaptureFixture[str]) -> None:
+    draw("in.png")
+    assert run("in.png", "out.png", "--model", "spanx2_ch48", *options.split()) == 0
+    assert opened("out.png") == ("RGB", size)
+    assert capsys.readouterr().out.startswith(f"out.png: 20x14 to {size[0]}x{size[1]} in ")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ("--scale 0", "give a number above 0"),
+        ("--scale -2", "factor of -2.0"),
+        ("--scale nan", "factor of nan"),
+        ("--size 0x10", "width of 0"),
+        ("--longest -3", "longest side of -3"),
+        ("--megapixels 0", "megapixels of 0.0"),
+        ("--scale 2 --longest 100", "by --scale and --longest; give only one"),
+        ("--fit fill --longest 100", "--fit fill tells how a picture meets --size, which is absent"),
+    ],
+)
+def test_a_size_that_makes_no_sense_is_told_before_anything_is_read(options: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("none.png", "out.png", *options.split()) == 2
+    told = capsys.readouterr().err
+    assert words in told
+    assert told.count("\n") == 1
 
 
 def test_an_existing_file_is_replaced_only_if_asked(capsys: pytest.CaptureFixture[str]) -> None:
@@ -126,12 +183,26 @@ def test_an_existing_file_is_replaced_only_if_asked(capsys: pytest.CaptureFixtur
     assert opened("out.png") == ("RGB", (40, 28))
 
 
+def test_transparency_textures_and_the_ensemble() -> None:
+    draw("in.png", "RGBA")
+    small = ["in.png", "--model", "spanx2_ch48", "--precision", "float32"]
+    assert run(*small, "plain.png") == 0
+    assert run(*small, "white.jpg", "--alpha", "255,255,255") == 0
+    assert run(*small, "model.png", "--alpha", "model") == 0
+    assert run(*small, "seamless.png", "--seamless", "xy") == 0
+    assert run(*small, "ensemble.png", "--ensemble") == 0
+    assert opened("white.jpg") == ("RGB", (40, 28))
+    results = [f"{name}.png" for name in ("plain", "model", "seamless", "ensemble")]
+    assert {opened(result) for result in results} == {("RGBA", (40, 28))}
+    assert len({Path(result).read_bytes() for result in results}) == 4
+
+
 def test_ctrl_c_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     draw("in.png")
-    monkeypatch.setattr(cli, "upscale", interrupted)
+    monkeypatch.setattr(cli, "upscale_frames", interrupted)
     assert run("in.png", "out.png") == 130
     assert "stopped" in capsys.readouterr().err
     assert [path.name for path in Path().iterdir()] == ["in.png"]
@@ -192,6 +263,8 @@ def test_evaluate_compares_every_pair(capsys: pytest.CaptureFixture[str]) -> Non
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ["PSNR/dB", "a", "b", "mean"]
     assert lines[1].split()[1:] == lines[3].split()[1:]
+    assert run("evaluate", ".", "--model", "spanx2_ch48", "--ensemble") == 0
+    assert capsys.readouterr().out.splitlines() != lines
 
 
 def test_evaluate_says_what_is_missing_or_of_the_wrong_size(capsys: pytest.CaptureFixture[str]) -> None:
