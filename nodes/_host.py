@@ -15,6 +15,7 @@ import comfy.utils
 import folder_paths
 import torch
 from comfy_api.latest import io
+from PIL import Image
 from server import PromptServer
 from torch import Tensor
 
@@ -91,15 +92,15 @@ def room_for(model: Model) -> Callable[[int], int]:
     return room
 
 
-def progress() -> Callable[[int, int], None]:
-    """Moves the host's progress bar, and raises the host's own exception if its user has asked to stop."""
+def progress() -> Callable[[int, int, Image.Image | None], None]:
+    """Moves the host's progress bar, with a preview or without, and raises the host's own exception if its user has asked to stop."""
     bar: Any = None
 
-    def move(done: int, total: int) -> None:
+    def move(done: int, total: int, preview: Image.Image | None) -> None:
         nonlocal bar
         management.throw_exception_if_processing_interrupted()
         bar = bar or comfy.utils.ProgressBar(total)
-        bar.update_absolute(done, total)
+        bar.update_absolute(done, total, preview and ("JPEG", preview, max(preview.size)))
 
     return move
 

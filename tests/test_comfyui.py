@@ -136,6 +136,14 @@ def test_the_golden_picture(host: Host, data: Path, upscaler: str, inputs: dict[
     assert quality(host.picture(graph(upscaler=upscaler, **inputs)), golden, border=0).psnr >= 50
 
 
+def test_transparency_textures_and_the_ensemble(host: Host) -> None:
+    with Image.open(host.folder / "input" / "64x64.png") as file:
+        image = torch.from_numpy(np.array(file.convert("RGB")))[None] / 255
+    expected = span_arch.upscale(span_arch.load("spanx4_ch48"), image, seamless="xy", ensemble=True)[0]
+    found = host.picture(graph(**SETTINGS, alpha="white", seamless="xy", ensemble=True))
+    assert quality(found, expected, border=0).psnr >= 50
+
+
 def test_a_model_of_the_hosts_own_loader(host: Host, data: Path) -> None:
     path = host.folder / "models" / "upscale_models" / "training.safetensors"
     span_arch.save(span_arch.load("spanx4_ch48"), path, form="training")
@@ -192,6 +200,22 @@ def test_the_normalisation_can_be_said(host: Host) -> None:
     assert not torch.equal(host.picture(other), plain)
     other["model"]["inputs"] |= {"normalise": "custom", "mean_and_range": "0.4"}
     assert "makes no sense" in host.message(other)
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ({}, (256, 256)),
+        ({"size": "model scale"}, (256, 256)),
+        ({"size": "factor", "size.factor": 1.5, "size.filter": "area"}, (96, 96)),
+        ({"size": "factor", "size.factor": 5.0}, (320, 320)),
+        ({"size": "longest side", "size.pixels": 100}, (100, 100)),
+        ({"size": "width and height", "size.width": 99, "size.height": 50, "size.fit": "fill", "size.filter": "bicubic"}, (50, 99)),
+        ({"size": "megapixels", "size.megapixels": 0.01}, (100, 100)),
+    ],
+)
+def test_the_size_can_be_asked_for(host: Host, size: dict[str, Any], expected: tuple[int, int]) -> None:
+    assert host.picture(graph(**SETTINGS, **size)).shape[:2] == expected
 
 
 def test_a_file_replaced_on_disk_is_loaded_again(host: Host) -> None:

@@ -1,0 +1,94 @@
+"""What a user sees of an upscale while it goes on, and afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any
+
+import torch
+from comfy_api.latest import io
+from PIL import Image
+from torch import Tensor
+
+from ..span_arch import Report
+from ..span_arch.meter import progress_bar
+from . import _host
+
+_SIDE = 512
+"""Pixels of the longer side of a preview."""
+
+_DIM = 0.25
+"""Brightness of what is still to come."""
+
+_PAUSE = 0.5
+"""Seconds between two previews."""
+
+
+class Seen:
+    """The host's bar, with the picture as it grows; the log's, with frames per second and the time left; and a line when all is done.
+
+    Args:
+        node: the one that runs.
+        image: (B, H, W, C), what is upscaled.
+    """
+
+    def __init__(self, node: type[io.ComfyNode], image: Tensor) -> None:
+        self._node, self._image = node, image
+        self._move = _host.progress()
+        self._logged = contextlib.ExitStack()
+        self._preview: _Preview | None = None
+        self._last = time.monotonic()
+        self.ui: dict[str, Any] = {}
+
+    def __enter__(self) -> Seen:
+        self._log = self._logged.enter_context(progress_bar(len(self._image), desc=self._node.__name__))
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self._logged.close()
+
+    def allocate(self, shape: Sequence[int]) -> Tensor:
+        """A tensor for the result, which is looked at while it fills."""
+        result = _host.empty_image(shape)
+        self._preview = _Preview(self._image, result)
+        return result
+
+    def progress(self, done: int, total: int) -> None:
+        """Raises the host's own exception if its user has asked to stop."""
+        self._log(done, total)
+        now, preview = time.monotonic(), None
+        if self._preview is not None and now - self._last > _PAUSE:
+            self._last, preview = now, self._preview.picture(done / max(total, 1))
+        self._move(done, total, preview)
+
+    def report(self, report: Report) -> None:
+        """Shows what was done on the node."""
+        self.ui = _host.shown(str(report), self._node)
+
+
+class _Preview:
+    """A look at a result: of one image, how far it is; of a batch, the last one that is done.
+
+    What is looked at are single pixels a step apart. Where one image is made, those show the image itself at first, dimly, so that it can
+    be seen which of them have been overwritten since.
+    """
+
+    def __init__(self, image: Tensor, result: Tensor) -> None:
+        step = max(1, max(result.shape[1:3]) // _SIDE)
+        self._pixels = result[:, ::step, ::step, :3]
+        if len(image) == 1 and image.shape[-1] >= self._pixels.shape[-1]:
+            _, height, width, channels = self._pixels.shape
+            rows, columns = (torch.arange(count) * side // count for count, side in ((height, image.shape[1]), (width, image.shape[2])))
+            self._pixels.copy_(image[:, rows][:, :, columns][..., :channels] * _DIM)
+
+    def picture(self, share: float) -> Image.Image | None:
+        """How it looks when a share of it is done."""
+        count = len(self._pixels)
+        frame = self._pixels[0] if count == 1 else self._pixels[int(share * count) - 1]
+        if count > 1 and share * count < 1:
+            return None
+        levels = frame.float().nan_to_num(0).clamp(0, 1).mul(255).byte().cpu().numpy()
+        return Image.fromarray(levels[..., 0] if levels.shape[-1] == 1 else levels)
