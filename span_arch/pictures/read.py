@@ -33,7 +33,7 @@ def read_picture(path: Path) -> Picture:
     Raises:
         ImageError, MissingExtraError: as `read_pictures`.
     """
-    with _opened(path) as file:
+    with _opened(path) as file, _quiet():
         return _still(path, file)
 
 
@@ -50,7 +50,7 @@ def read_pictures(path: Path) -> Animation:
             damaged in the middle of an animation is found when its frames are.
         MissingExtraError: it has 16 bits a channel, and imagecodecs is not installed.
     """
-    with _opened(path) as file:
+    with _opened(path) as file, _quiet():
         count: int = getattr(file, "n_frames", 1) if file.format in _ANIMATED else 1
         first = 1 if file.format == "PNG" and file.info.get("default_image") else 0  # it is for programs that know no animations
         if count - first > 1:
@@ -72,9 +72,13 @@ class _Frames:
     def __iter__(self) -> Iterator[Frame]:
         with _opened(self.path) as file:
             for index in self.indices:
-                file.seek(index)
-                levels = np.asarray(file.convert(self.mode))
-                yield Frame(_tensor(_turned(levels, _orientation(file)), 255), float(file.info.get("duration", 0)))
+                yield self._frame(file, index)
+
+    def _frame(self, file: Image.Image, index: int) -> Frame:
+        with _quiet():
+            file.seek(index)
+            levels = np.asarray(file.convert(self.mode))
+            return Frame(_tensor(_turned(levels, _orientation(file)), 255), float(file.info.get("duration", 0)))
 
 
 def _still(path: Path, file: Image.Image) -> Picture:
@@ -92,11 +96,10 @@ def _opened(path: Path) -> Generator[Image.Image]:
     """A file, loaded as far as its header; and what can be wrong with it in words."""
     extensions()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # an error is made of twice as many pixels
+        with _quiet():
             file = Image.open(path)
-            with file:
-                yield file
+        with file:
+            yield file
     except UnidentifiedImageError as error:
         raise ImageError(
             f"'{path}' is no picture of a format that can be read. Expected PNG, JPEG, WebP, AVIF, GIF, TIFF or the like."
@@ -109,6 +112,14 @@ def _opened(path: Path) -> Generator[Image.Image]:
         ) from error
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise ImageError(_reason(path, error)) from error
+
+
+@contextmanager
+def _quiet() -> Generator[None]:
+    """Without Pillow's warnings: of tags that are damaged, which are left out, and of pictures half as large as the error is raised for."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _reason(path: Path, error: Exception) -> str:
@@ -126,13 +137,11 @@ def _reason(path: Path, error: Exception) -> str:
 
 def _mode(file: Image.Image, indices: range) -> str:
     """The mode that all frames are read in, so that they have one shape."""
-    if file.format != "GIF":
-        return "RGBA" if file.has_transparency_data else "L" if file.mode in ("1", "L") else "RGB"
-    for index in indices:  # every frame has transparency of its own, and most have it for what does not change
+    for index in indices:  # an alpha channel is often there for nothing, or for what does not change from frame to frame
         file.seek(index)
         if file.has_transparency_data and file.convert("RGBA").getchannel("A").getextrema()[0] != 255:
             return "RGBA"
-    return "RGB"
+    return "L" if file.mode in ("1", "L") and file.format != "GIF" else "RGB"
 
 
 def _levels(image: Image.Image) -> tuple[NDArray[Any], float]:

@@ -24,6 +24,9 @@ from .contents import Animation, Frame, Info, Picture
 from .deep import write_deep
 from .metadata import settings
 
+_TRANSPARENT = 255
+"""The index of the colour that is none, in the palette of a GIF."""
+
 
 def write_picture(path: Path, picture: Picture, *, format: str | None = None, quality: int | None = None, overwrite: bool = False) -> None:
     """Writes a still picture, as `write_pictures` does.
@@ -75,7 +78,7 @@ def write_pictures(
                 _write_still(file, first.image, animation.info, target, encoder)
             return
         with tempfile.TemporaryFile(dir=path.absolute().parent) as film:
-            reel = _Reel(film, chain((first, second), frames), tuple(first.image.shape))
+            reel = (_GIFReel if target.name == "GIF" else _Reel)(film, chain((first, second), frames), tuple(first.image.shape))
             with _encoding(path):
                 reel.save(file, target.name, **encoder, **_timing(target.name, animation.info, reel))
 
@@ -118,13 +121,33 @@ class _Reel(Image.Image):
         return self._position
 
 
+class _GIFReel(_Reel):
+    """Frames of which Pillow, which takes copies of them for a GIF, is given such as can be seen through."""
+
+    def copy(self) -> Image.Image:
+        return _for_gif(super().copy())
+
+
+def _for_gif(image: Image.Image) -> Image.Image:
+    """With a palette in which one colour is transparent, if there is an alpha channel; half of it is enough to be seen."""
+    if image.mode != "RGBA":
+        return image
+    indexed = image.convert("RGB").quantize(_TRANSPARENT)
+    colours = indexed.getpalette() or []
+    indexed.putpalette(colours[: 3 * _TRANSPARENT] + [0] * (3 * (_TRANSPARENT + 1) - len(colours)))
+    indexed.paste(_TRANSPARENT, mask=image.getchannel("A").point([255] * 128 + [0] * 128))
+    indexed.info["transparency"] = _TRANSPARENT
+    return indexed
+
+
 def _write_still(file: io.BufferedRandom, image: Tensor, info: Info, target: Container, encoder: dict[str, Any]) -> None:
     bits = 16 if info.bits == 16 and target.deep else 8
     levels = _levels(image, bits)
     if bits == 16 and levels.shape[-1] > 1:
         write_deep(file, levels, target.name, encoder)
     else:
-        Image.fromarray(levels[..., 0] if levels.shape[-1] == 1 else levels).save(file, target.name, **encoder)
+        still = Image.fromarray(levels[..., 0] if levels.shape[-1] == 1 else levels)
+        (_for_gif(still) if target.name == "GIF" else still).save(file, target.name, **encoder)
 
 
 def _levels(image: Tensor, bits: int) -> NDArray[Any]:
@@ -143,7 +166,7 @@ def _encoder(name: str, quality: int | None) -> dict[str, Any]:
     if name == "JPEG":
         return {"quality": quality or 95, "subsampling": 0}
     if name == "WEBP":
-        return {"lossless": True} if quality in (None, 100) else {"quality": quality}
+        return {"lossless": True, "exact": True} if quality in (None, 100) else {"quality": quality}
     if name == "AVIF":
         return {"quality": quality or 90, "subsampling": "4:4:4"}
     return {}
