@@ -178,7 +178,7 @@ def _timing(name: str, info: Info, reel: _Reel) -> dict[str, Any]:
         if info.plays != 1:
             timing["loop"] = max(info.plays - 1, 0)  # how often after the first time
         if reel.see_through:
-            timing["disposal"] = 2  # what was opaque in the frame before would show through
+            timing |= {"disposal": 2, "optimize": False}  # every frame begins empty, and keeps its transparent colour, used or not
     elif name != "AVIF":
         timing["loop"] = info.plays
     return timing
