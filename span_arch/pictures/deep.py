@@ -30,7 +30,7 @@ def is_deep(file: Image.Image) -> bool:
         return file.mode in ("RGB", "RGBA") and _tags(file).get(_BITS, (1,))[0] == 16
     if file.format == "PNG":
         rawmode: str = file.tile[0][3]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownVariableType]
-        return ";16" in rawmode and (file.mode != "I;16" or "transparency" in file.info)
+        return ";16" in rawmode and (file.mode not in ("I;16", "I") or "transparency" in file.info)
     return False
 
 
