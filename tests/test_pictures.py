@@ -154,12 +154,18 @@ def test_every_mode_is_converted(image: Image.Image, name: str, extra: dict[str,
     assert np.abs(levels(read_picture(Path(name)).image)[0] - expected).max() <= 1
 
 
-def test_a_cmyk_jpeg_is_right_way_round_and_sheds_its_profile() -> None:
-    Image.new("CMYK", (16, 16), (0, 255, 255, 0)).save("a.jpg", icc_profile=b"cmyk" * 40)
-    with pytest.raises(ImageError, match="damaged"):
-        read_picture(Path("a.jpg"))
-    Image.new("CMYK", (16, 16), (0, 255, 255, 0)).save("a.jpg")
-    assert np.abs(levels(read_picture(Path("a.jpg")).image)[3, 3] - [255, 0, 0]).max() < 4
+@pytest.mark.parametrize("profile", [None, b"broken" * 40])
+def test_a_cmyk_jpeg_is_right_way_round_and_sheds_its_profile(profile: bytes | None) -> None:
+    Image.new("CMYK", (16, 16), (0, 255, 255, 0)).save("a.jpg", icc_profile=profile)
+    picture = read_picture(Path("a.jpg"))
+    assert np.abs(levels(picture.image)[3, 3] - [255, 0, 0]).max() < 4
+    assert picture.info.icc_profile is None
+
+
+def test_cmyk_is_converted_by_its_profile(monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.new("CMYK", (1, 1)).save("a.tiff", icc_profile=SRGB)  # one of CMYK nothing at hand can make
+    monkeypatch.setattr(ImageCms, "profileToProfile", lambda *_, outputMode: Image.new(outputMode, (1, 1), (1, 2, 3)))
+    assert levels(read_picture(Path("a.tiff")).image).tolist() == [[[1, 2, 3]]]
 
 
 def test_lab_becomes_srgb() -> None:
@@ -496,11 +502,17 @@ def test_disposal_and_partial_frames_of_a_gif_are_composed() -> None:
     assert second[1, 1, 3] == 0
 
 
-def test_a_gif_is_see_through_where_alpha_is_below_a_half() -> None:
-    image = torch.ones(1, 8, 8, 4)
-    image[..., 3] = torch.linspace(0, 1, 8)
-    write_picture(Path("a.gif"), Picture(image))
-    assert levels(read_picture(Path("a.gif")).image)[0, :, 3].tolist() == [0] * 4 + [255] * 4
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_gif_is_see_through_where_alpha_is_below_a_half(count: int) -> None:
+    def frames() -> Iterator[Frame]:
+        for index in range(count):
+            image = torch.full((1, 8, 8, 4), index / 4)
+            image[..., 3] = torch.linspace(0, 1, 8)
+            yield Frame(image, 50)
+
+    write_pictures(Path("a.gif"), Animation(frames(), count=count))
+    back = list(read_pictures(Path("a.gif")).frames)
+    assert [levels(frame.image)[0, :, 3].tolist() for frame in back] == count * [[0] * 4 + [255] * 4]
 
 
 @given(durations=st.lists(st.integers(10, 300), min_size=2, max_size=8).map(tuple))

@@ -55,7 +55,9 @@ def container(path: Path, format: str | None = None) -> Container:
     if name in Image.SAVE:
         return _BY_NAME.get(name, Container(name))
     if suffix in _AVIF:
-        raise MissingExtraError(f"To write '{path}', a newer Pillow is needed: pip install --upgrade pillow")
+        raise MissingExtraError(
+            f"To write '{path}', Pillow 11.3 is needed: pip install --upgrade pillow. For an older one: pip install pillow-avif-plugin"
+        )
     if format is not None:
         raise OptionError(f"'{format}' is no format for pictures. Use png, jpg, webp, avif, gif or tiff.")
     raise OutputError(f"'{path}' ends in '{path.suffix}', which is no format for pictures. Use .png, .jpg, .webp, .avif, .gif or .tiff.")

@@ -9,7 +9,7 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -156,7 +156,7 @@ def _levels(image: Image.Image) -> tuple[NDArray[Any], float]:
         return np.asarray(_to_srgb(image)), 255
     grey = image.mode in ("1", "L", "LA")
     mode = "RGBA" if image.has_transparency_data else "L" if grey else "RGB"
-    return np.asarray(image if image.mode == mode and "transparency" not in image.info else image.convert(mode)), 255
+    return np.asarray(image if image.mode == mode else image.convert(mode)), 255
 
 
 def _checked(levels: NDArray[Any], top: int) -> tuple[NDArray[Any], float]:
@@ -171,20 +171,16 @@ def _tag(image: Image.Image, tag: int, default: Any) -> Any:
 
 
 def _to_srgb(image: Image.Image) -> Image.Image:
+    """By the profile of a picture in CMYK, if it has one that makes sense; Lab needs none."""
     profile: bytes | None = image.info.get("icc_profile")
-    if image.mode == "LAB":
-        source = _profile("LAB")
-    elif profile:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-    else:
+    if image.mode == "LAB" or not profile:
         return image.convert("RGB")
-    converted = ImageCms.profileToProfile(image, source, _profile("sRGB"), outputMode="RGB")
-    assert converted is not None  # it is not in place
-    return converted
-
-
-def _profile(name: Literal["LAB", "sRGB"]) -> ImageCms.ImageCmsProfile:
-    return ImageCms.ImageCmsProfile(ImageCms.createProfile(name))  # pyright: ignore[reportUnknownArgumentType]
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))  # pyright: ignore[reportUnknownArgumentType]
+        return ImageCms.profileToProfile(image, source, srgb, outputMode="RGB") or image
+    except (OSError, ImageCms.PyCMSError):
+        return image.convert("RGB")
 
 
 def _orientation(file: Image.Image) -> int:
