@@ -15,13 +15,17 @@ def check_output(path: Path, *, overwrite: bool) -> None:
     """Raises the error that writing to ``path`` would end in, as far as that can be known before the work is done.
 
     Raises:
-        OutputError: the file exists and may not be overwritten, it is a folder, or its folder does not exist.
+        OutputError: the file exists and may not be overwritten, it is a folder, its folder does not exist, or its name is too long.
     """
-    if path.is_dir():
+    try:
+        is_folder, exists, has_folder = path.is_dir(), path.exists(), path.absolute().parent.is_dir()
+    except OSError as error:  # the name is too long, or its folder may not be looked into
+        raise OutputError(f"'{path}' cannot be written: {error.strerror or error}.") from error
+    if is_folder:
         raise OutputError(f"'{path}' is a folder; expected the name of a file to write.")
-    if path.exists() and not overwrite:
+    if exists and not overwrite:
         raise OutputError(f"'{path}' exists already and was left as it is. Choose another name, or ask for it to be overwritten.")
-    if not path.absolute().parent.is_dir():
+    if not has_folder:
         raise OutputError(f"'{path}' cannot be written: there is no folder '{path.parent}'. Make it first.")
 
 
@@ -37,7 +41,7 @@ def replacing(path: Path, *, overwrite: bool) -> Generator[Path]:
     check_output(path, overwrite=overwrite)
     temporary: Path | None = None
     try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.stem[:64]}.", suffix=path.suffix, dir=path.absolute().parent)
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.stem[:16]}.", suffix=path.suffix, dir=path.absolute().parent)
         os.close(descriptor)
         temporary = Path(name)
         yield temporary
