@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,9 @@ from torch import Tensor
 from ._av import pyav
 from .colour import UNKNOWN, Colour, resolve, to_image, to_planes
 from .layout import Layout, planar
+
+_PACKED = re.compile(r"(?P<order>[rgba0]{3,4})(24)?")
+"""RGB of 8 bits in one plane. It is read in place: with alpha, the conversions of older FFmpegs are not exact."""
 
 
 def layout_of(frame: Any) -> Layout:
@@ -43,10 +46,9 @@ def colour_of(frame: Any, layout: Layout, context: Any) -> Colour:
 
 def image_of(frame: Any, layout: Layout, colour: Colour) -> Tensor:
     """A frame of PyAV as RGB or RGBA: (H, W, C), float32, as `to_image`."""
-    if frame.format.name != layout.name:
+    if frame.format.name != layout.name and not _PACKED.fullmatch(frame.format.name):
         frame = frame.reformat(format=layout.name)
-    planes = [torch.from_numpy(_view(frame, layout, plane).astype(np.float32)) for plane in range(layout.planes)]
-    return to_image(planes, layout, colour)
+    return to_image([torch.from_numpy(plane.astype(np.float32)) for plane in _planes(frame, layout)], layout, colour)
 
 
 def frame_of(image: Tensor, layout: Layout, colour: Colour, pixel_format: str) -> Any:
@@ -59,23 +61,26 @@ def frame_of(image: Tensor, layout: Layout, colour: Colour, pixel_format: str) -
         pixel_format: what the encoder calls the layout, or another that holds the same numbers.
     """
     height, width = image.shape[:2]
-    frame = pyav().VideoFrame(width, height, layout.name)
-    _fill(frame, to_planes(image, layout, colour), layout)
-    if pixel_format != layout.name:
+    frame = pyav().VideoFrame(width, height, pixel_format if _PACKED.fullmatch(pixel_format) else layout.name)
+    dtype = torch.uint8 if layout.depth == 8 else torch.int32
+    for view, plane in zip(_planes(frame, layout), to_planes(image, layout, colour), strict=True):
+        view[:] = plane.to(dtype).cpu().numpy()
+    if pixel_format != frame.format.name:
         frame = frame.reformat(format=pixel_format)
     frame.colorspace, frame.color_range = colour.matrix, 2 if colour.full else 1
     return frame
 
 
-def _fill(frame: Any, planes: Sequence[Tensor], layout: Layout) -> None:
-    for index, plane in enumerate(planes):
-        view = _view(frame, layout, index)
-        view[:] = plane.to(torch.uint8 if layout.depth == 8 else torch.int32).cpu().numpy().astype(view.dtype, copy=False)
-
-
-def _view(frame: Any, layout: Layout, index: int) -> np.ndarray[Any, np.dtype[Any]]:
-    """The samples of a plane, where they are, without the bytes that pad its rows."""
-    height, width = layout.size(index, frame.height, frame.width)
-    plane = frame.planes[index]
-    samples = np.frombuffer(plane, np.dtype("u1" if layout.depth == 8 else "<u2"))
-    return samples.reshape(height, -1)[:, :width]
+def _planes(frame: Any, layout: Layout) -> list[np.ndarray[Any, np.dtype[Any]]]:
+    """The samples of each channel, where they are, without the bytes that pad the rows."""
+    if packed := _PACKED.fullmatch(frame.format.name):
+        order = packed["order"]
+        samples = np.frombuffer(frame.planes[0], "u1").reshape(frame.height, -1)[:, : frame.width * len(order)]
+        pixels = samples.reshape(frame.height, frame.width, len(order))
+        return [pixels[:, :, order.index(channel)] for channel in "gbra"[: layout.planes]]
+    views: list[np.ndarray[Any, np.dtype[Any]]] = []
+    for index in range(layout.planes):
+        height, width = layout.size(index, frame.height, frame.width)
+        samples = np.frombuffer(frame.planes[index], "u1" if layout.depth == 8 else "<u2")
+        views.append(samples.reshape(height, -1)[:, :width])
+    return views
