@@ -68,6 +68,8 @@ def frame_of(image: Tensor, layout: Layout, colour: Colour, pixel_format: str) -
     if pixel_format != frame.format.name:
         frame = frame.reformat(format=pixel_format)
     frame.colorspace, frame.color_range = colour.matrix, 2 if colour.full else 1
+    if hasattr(frame, "color_primaries"):  # PyAV 14 leaves these to the encoder
+        frame.color_primaries, frame.color_trc = colour.primaries, colour.transfer
     return frame
 
 

@@ -17,7 +17,7 @@ from ._av import pyav, reason
 from .colour import Colour
 from .frames import colour_of, image_of, layout_of
 from .layout import Layout
-from .source import is_cover, no_frames, rate_of, seconds, video_stream
+from .source import decoder_of, is_cover, no_frames, rate_of, seconds, video_stream
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class VideoReader:
         self.origin, self.length = _window(container, self.stream, name, start, duration)
         """The second that is to become 0, and how many follow; None is all that there are."""
         self._seek = start != 0
-        self._decoder = _decoder(self.stream)
+        self._decoder = decoder_of(self.stream)
         self._durations: dict[int, int] = {}
         self._last: int | None = None
         self._error: Exception | None = None
@@ -186,8 +186,13 @@ def _window(container: Any, stream: Any, name: str, start: float, duration: floa
         raise OptionError(f"The duration is {duration:g} seconds; expected a positive one, or 0 for all up to the end.")
     if whole and start >= whole:
         raise OptionError(f"{name} lasts {float(whole):.3f} seconds, and the start is at {start:g}; expected one before its end.")
-    first = max(Fraction(0), whole + Fraction(start)) if start < 0 else Fraction(start)
-    return _begin(container) + first, Fraction(duration) if duration else None
+    first = max(Fraction(0), whole + _exact(start)) if start < 0 else _exact(start)
+    return _begin(container) + first, _exact(duration) if duration else None
+
+
+def _exact(time: float) -> Fraction:
+    """Seconds to the microsecond, so that 0.2 is a fifth."""
+    return Fraction(round(time * 1_000_000), 1_000_000)
 
 
 def _fit(packet: Any, origin: Fraction, length: Fraction | None) -> bool:
@@ -212,16 +217,3 @@ def _fit(packet: Any, origin: Fraction, length: Fraction | None) -> bool:
     packet.dts = pts if packet.stream.type == "subtitle" or packet.dts is None else packet.dts - shift
     packet.pts, packet.duration = pts, duration
     return True
-
-
-def _decoder(stream: Any) -> Any:
-    """The decoder of a stream. Of VP8 and VP9 with alpha it is that of libvpx, since FFmpeg's own leaves alpha out."""
-    av, context = pyav(), stream.codec_context
-    if stream.metadata.get("alpha_mode") == "1" and context.codec.canonical_name in ("vp8", "vp9"):
-        name = {"vp8": "libvpx", "vp9": "libvpx-vp9"}[context.codec.canonical_name]
-        try:
-            return av.CodecContext.create(name, "r")
-        except av.error.FFmpegError:  # this PyAV has it not: alpha is lost
-            pass
-    context.thread_type = "SLICE"  # threads for whole frames tell late, and not exactly, which frame is broken
-    return context

@@ -65,6 +65,19 @@ def is_cover(stream: Any) -> bool:
     return bool(stream.disposition & pyav().stream.Disposition.attached_pic)
 
 
+def decoder_of(stream: Any) -> Any:
+    """The decoder of a stream. Of VP8 and VP9 with alpha it is that of libvpx, since FFmpeg's own leaves alpha out."""
+    av, context = pyav(), stream.codec_context
+    if stream.metadata.get("alpha_mode") == "1" and context.codec.canonical_name in ("vp8", "vp9"):
+        name = {"vp8": "libvpx", "vp9": "libvpx-vp9"}[context.codec.canonical_name]
+        try:
+            return av.CodecContext.create(name, "r")
+        except av.error.FFmpegError:  # this PyAV has it not: alpha is lost
+            pass
+    context.thread_type = "SLICE"  # threads for whole frames tell late, and not exactly, which frame is broken
+    return context
+
+
 def seconds(container: Any, stream: Any) -> Fraction:
     """How long it is; 0 if nobody knows."""
     if container.duration is not None:
@@ -84,13 +97,13 @@ def first_frame(container: Any, stream: Any, name: str) -> Any:
         VideoError: there is none.
     """
     error: Exception | None = None
-    packets = container.demux(stream)
+    packets, decoder = container.demux(stream), decoder_of(stream)
     while True:
         try:
             packet = next(packets, None)
             if packet is None:
                 raise no_frames(name, error)
-            for frame in packet.decode():
+            for frame in decoder.decode(packet if packet.size else None):
                 return frame
         except pyav().error.FFmpegError as failed:
             error = failed

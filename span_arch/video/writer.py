@@ -225,6 +225,11 @@ class VideoWriter:
                 f"{self._layout.name} of this encoder needs even sides: the last row or column is there twice, which makes "
                 f"{self._size[0]}x{self._size[1]} of {self._asked[0]}x{self._asked[1]}. The pixel format yuv444p needs none."
             )
+        tells_shape = container_format(self._path) in ("mp4", "mov") or self.encoder.startswith(("libx26", "h264", "hevc"))
+        if not tells_shape and (self._reader.stream.sample_aspect_ratio or 1) != 1:
+            self.warnings.append(
+                f"Its pixels are not square, and {self._path.suffix} with this codec cannot be told that; .mp4, .mov and h264 can."
+            )
         if picture.layout.alpha and not self._layout.alpha:
             self.warnings.append("Alpha was left out: this codec holds none. prores in .mov and ffv1 in .mkv do.")
         if self._layout.depth < picture.layout.depth:
