@@ -39,6 +39,9 @@ class VideoReport:
     warnings: tuple[str, ...]
     """What was left out or is not as in the source, a sentence each."""
 
+    def __str__(self) -> str:
+        return " ".join([f"Written by {self.encoder}.", *self.warnings])
+
 
 def unchanged(frames: Iterator[Tensor]) -> Iterator[Tensor]:
     """The transform that does nothing."""

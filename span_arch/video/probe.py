@@ -50,6 +50,13 @@ class VideoInfo:
     """The codecs of the streams of subtitles."""
     attachments: int
 
+    def frames_in(self, start: float, duration: float) -> int:
+        """About how many frames there are in a window, by its start and its duration (0: to the end) in seconds; 0 if it is not known."""
+        if not start and not duration:
+            return self.frames
+        left = -start if start < 0 else self.duration - start
+        return max(0, round(float(self.fps) * (min(duration, left) if duration else left)))
+
 
 def probe(source: Source) -> VideoInfo:
     """Looks at a video: at what its container says, and at its first frame.

@@ -232,7 +232,7 @@ class VideoWriter:
             )
         if picture.layout.alpha and not self._layout.alpha:
             self.warnings.append("Alpha was left out: this codec holds none. prores in .mov and ffv1 in .mkv do.")
-        if self._layout.depth < picture.layout.depth:
+        if self._layout.depth < picture.layout.depth and self._settings.pixel_format is None:
             self.warnings.append(f"The source has {picture.layout.depth} bits, and this codec keeps {self._layout.depth} of them.")
 
 
