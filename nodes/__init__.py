@@ -7,8 +7,9 @@ from .load_model import LoadSPANModel
 from .model_info import SPANModelInfo
 from .save_model import SaveSPANModel
 from .upscale import SPANUpscale
+from .upscale_video import SPANUpscaleVideo
 
-NODES: list[type[io.ComfyNode]] = [LoadSPANModel, SPANUpscale, SPANModelInfo, SaveSPANModel]
+NODES: list[type[io.ComfyNode]] = [LoadSPANModel, SPANUpscale, SPANUpscaleVideo, SPANModelInfo, SaveSPANModel]
 
 
 class SPANExtension(ComfyExtension):

@@ -5,7 +5,9 @@ Little is asked, so that other hosts of its nodes will do as well; what newer ve
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Generator, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import comfy.model_patcher
 import comfy.utils
 import folder_paths
 import torch
+from comfy_api.input_impl import VideoFromFile
 from comfy_api.latest import io
 from PIL import Image
 from server import PromptServer
@@ -21,6 +24,7 @@ from torch import Tensor
 
 from ..span_arch import checkpoints
 from ..span_arch.upscale import Model
+from ..span_arch.video import Source, compose
 
 _FOLDER = "upscale_models"
 
@@ -116,10 +120,42 @@ def shown(text: str, node: type[io.ComfyNode]) -> dict[str, Any]:
     return {"text": (text,)}
 
 
-def new_file(prefix: str, suffix: str) -> Path:
-    """A file in the host's output folder that does not exist yet, numbered as the host numbers what it saves."""
-    folder, name, counter, _, _ = folder_paths.get_save_image_path(prefix, folder_paths.get_output_directory())
+def new_file(prefix: str, suffix: str, *, temporary: bool = False) -> Path:
+    """A file in the host's output folder, or in its temporary one, that does not exist yet, numbered as the host numbers what it saves."""
+    base = folder_paths.get_temp_directory() if temporary else folder_paths.get_output_directory()
+    folder, name, counter, _, _ = folder_paths.get_save_image_path(prefix, base)
     return Path(folder) / f"{name}_{counter:05}_{suffix}"
+
+
+@contextlib.contextmanager
+def video_file(video: Any) -> Generator[tuple[Source, float, float, bool]]:
+    """A video of the host as a file to read from; where what is wanted of it begins, and how many seconds it lasts (0: to the end).
+
+    One that is made of images is written to a temporary file, without a loss; the last value says whether that was done.
+    """
+    if isinstance(video, VideoFromFile):
+        window: Any = getattr(video, "get_active_trim_window", lambda: (0.0, 0.0))  # which came with 0.4
+        yield video.get_stream_source(), *window(), False
+        return
+    parts = video.get_components()
+    file = new_file("SPAN_source", ".nut", temporary=True)
+    sound, rate = (parts.audio["waveform"][0], int(parts.audio["sample_rate"])) if parts.audio else (None, 0)
+    try:
+        compose(file, parts.images, Fraction(parts.frame_rate).limit_denominator(100_000), sound, rate)
+        yield file, 0.0, 0.0, True
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def video(path: Path) -> Any:
+    """A file as a video of the host."""
+    return VideoFromFile(str(path))
+
+
+def played(path: Path) -> dict[str, Any]:
+    """What the ``ui`` of a node is to be that plays a temporary file."""
+    folder = path.parent.relative_to(folder_paths.get_temp_directory())
+    return {"images": ({"filename": path.name, "subfolder": "" if folder == Path() else str(folder), "type": "temp"},), "animated": (True,)}
 
 
 def empty_image(shape: Sequence[int]) -> Tensor:

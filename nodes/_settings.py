@@ -50,7 +50,7 @@ _TOOLTIP = (
 
 
 def inputs() -> list[Any]:
-    """All of them. Workflows keep the values of widgets by their position, so new ones come last, and are optional."""
+    """All of them. They are optional, as graphs need not have them; workflows keep values by their position, so new ones come last."""
     return [
         _host.advanced(
             io.Int.Input(
@@ -59,6 +59,7 @@ def inputs() -> list[Any]:
                 min=0,
                 max=16384,
                 step=16,
+                optional=True,
                 tooltip="Side of a tile in pixels of the image; smaller tiles need less memory. 0: the best for this machine. "
                 "With SPAN the result is the same for every size, without seams.",
             )
@@ -68,11 +69,11 @@ def inputs() -> list[Any]:
                 "precision",
                 options=list(PRECISIONS),
                 default="auto",
+                optional=True,
                 tooltip="Type of the arithmetic. auto: the fastest that costs no visible quality. A tile that comes out as NaN in "
                 "half precision is done again in float32.",
             )
         ),
-        # From here on they are optional, as graphs made before there were these do not have them.
         _host.advanced(
             io.Boolean.Input(
                 "compile",

@@ -32,13 +32,13 @@ class SPANUpscale(io.ComfyNode):
     @classmethod
     def execute(cls, upscale_model, image, **inputs) -> io.NodeOutput:
         settings = _settings.wish(inputs)
-        with Seen(cls, image) as seen:
+        with Seen(cls, len(image)) as seen:
             result = upscale(
                 upscale_model,
                 image,
                 **vars(settings),
                 device=_host.device_of(upscale_model),
-                allocate=seen.allocate,
+                allocate=seen.growing(image),
                 room=_host.room_for(upscale_model),
                 progress=seen.progress,
                 report=seen.report,

@@ -20,7 +20,7 @@ import span_arch  # noqa: E402 - from this checkout
 
 ROW, MARGIN, RADIUS = 26, 14, 5
 GROUND, BODY, HEAD, CHOSEN, TEXT = "#202020", "#353535", "#484848", "#2f6db5", "#dddddd"
-SOCKETS = {"model": "#c8a24a", "image": "#64b5f6", "text": "#8fbf8f"}
+SOCKETS = {"video": "#c86464", "model": "#c8a24a", "image": "#64b5f6", "text": "#8fbf8f"}
 """Colours, by what the name of a socket has in it."""
 FONT, SMALL = ImageFont.load_default(size=15), ImageFont.load_default(size=13)
 
@@ -97,6 +97,15 @@ def main() -> None:
         "LoadSPANModel.png",
         [image, load_model(110, chosen=True), upscale, save],
         [(0, "image", 2, "image"), (1, "upscale_model", 2, "upscale_model"), (2, "image ", 3, "images")],
+    )
+    film = Box("Load Video", 16, 16, 210, outputs=("video",))
+    larger = Box(
+        "SPAN Upscale Video", 290, 40, 210, inputs=("upscale_model", "video"), outputs=("video ",), widgets=("codec    h264",), chosen=True
+    )
+    draw(
+        "SPANUpscaleVideo.png",
+        [film, load_model(110), larger, Box("Save Video", 564, 40, 150, inputs=("video",))],
+        [(0, "video", 2, "video"), (1, "upscale_model", 2, "upscale_model"), (2, "video ", 3, "video")],
     )
     wire = [(0, "upscale_model", 1, "upscale_model")]
     facts = "\n".join(" ".join(line.split()) for line in str(span_arch.describe(span_arch.load("spanx4_ch48"))).splitlines()[:9])

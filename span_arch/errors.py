@@ -8,6 +8,7 @@
     │   ├── UnknownArchitectureError   weights, but not of this family
     │   └── WeightsError               of this family, but tensors are missing, misshapen or not finite
     ├── ImageError                     an image of a size, a shape or a content that cannot be upscaled
+    ├── VideoError                     a video that cannot be read, or that no encoder here can write
     ├── OptionError                    a setting outside its range
     ├── VerificationError              a file that was written and does not do what it should
     ├── OutputError                    a file that exists already or cannot be written
@@ -51,6 +52,10 @@ class WeightsError(CheckpointError):
 
 class ImageError(SpanArchError):
     """An image of a size, a shape or a content that cannot be upscaled."""
+
+
+class VideoError(SpanArchError):
+    """A video that cannot be read, or that no encoder here can write."""
 
 
 class OptionError(SpanArchError):

@@ -131,7 +131,7 @@ def test_the_pack_loads_and_upscales_in_a_small_host(tmp_path: Path, ncnn_folder
     told = json.loads(run.stdout.splitlines()[-1])
     results = torch.load(tmp_path / "results.pt")
 
-    assert told["nodes"] == ["LoadSPANModel", "SPANUpscale", "SPANModelInfo", "SaveSPANModel"]
+    assert told["nodes"] == ["LoadSPANModel", "SPANUpscale", "SPANUpscaleVideo", "SPANModelInfo", "SaveSPANModel"]
     assert told["models"] == [*span_arch.builtin_names(), "fused.safetensors", "page.pth", "tiny.param"]
     assert "web page" in told["error"]
     info = span_arch.describe(span_arch.load(folder / "fused.safetensors"))

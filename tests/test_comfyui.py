@@ -16,6 +16,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from PIL import Image
 
 import span_arch
 from span_arch.metrics import quality
+from span_arch.video import VideoSettings, compose, copy_video, probe
 
 PACK = Path(__file__).parents[1]
 COMFYUI = os.environ.get("COMFYUI_DIR")
@@ -216,6 +218,34 @@ def test_the_normalisation_can_be_said(host: Host) -> None:
 )
 def test_the_size_can_be_asked_for(host: Host, size: dict[str, Any], expected: tuple[int, int]) -> None:
     assert host.picture(graph(**SETTINGS, **size)).shape[:2] == expected
+
+
+@pytest.mark.parametrize("made", ["loaded", "of images"])
+def test_a_video_is_upscaled_saved_and_played(host: Host, made: str) -> None:
+    compose(host.folder / "film.nut", torch.rand(12, 48, 64, 3), Fraction(24), torch.zeros(1, 24_000))
+    copy_video(host.folder / "film.nut", host.folder / "input" / "film.mp4", settings=VideoSettings(pixel_format="yuv420p"), overwrite=True)
+    wired = graph(upscaler="SPANUpscaleVideo", model="spanx2_ch48", codec="h264")
+    del wired["image"], wired["large"]["inputs"]["image"]
+    wired["film"] = {"class_type": "LoadVideo", "inputs": {"file": "film.mp4"}}
+    wired["parts"] = {"class_type": "GetVideoComponents", "inputs": {"video": ["film", 0]}}
+    wired["made"] = {"class_type": "CreateVideo", "inputs": {"images": ["parts", 0], "audio": ["parts", 1], "fps": 24.0}}
+    wired["large"]["inputs"]["video"] = ["film" if made == "loaded" else "made", 0]
+    wired["save"] = {
+        "class_type": "SaveVideo",
+        "inputs": {"video": ["large", 0], "filename_prefix": "film", "format": "auto", "codec": "auto"},
+    }
+    ended = host.wait(host.queue(wired))
+    assert ended["status"]["status_str"] == "success", ended["status"]
+    shown = ended["outputs"]["large"]
+    assert shown["text"][0].startswith("12 x 64x48 to 128x96 in ")
+    assert shown["text"][0].endswith("Written by libx264.")
+    played = shown["images"][0]
+    assert played["type"] == "temp"
+    saved = host.folder / "output" / ended["outputs"]["save"]["images"][0]["filename"]
+    info = probe(saved)
+    assert (info.width, info.height, info.frames, info.pixel_format, len(info.audio)) == (128, 96, 12, "yuv420p", 1)
+    assert float(info.fps) == pytest.approx(24, rel=0.01)
+    assert not list((host.folder / "temp").glob("SPAN_source*"))
 
 
 def test_a_file_replaced_on_disk_is_loaded_again(host: Host) -> None:

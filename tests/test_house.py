@@ -60,7 +60,7 @@ def test_both_lists_of_requirements_agree() -> None:
 
 def test_every_node_has_a_fixed_id() -> None:
     ids = re.findall(r'node_id="(\w+)"', "".join(path.read_text() for path in (ROOT / "nodes").glob("*.py")))
-    assert sorted(ids) == ["LoadSPANModel", "SPANModelInfo", "SPANUpscale", "SaveSPANModel"]
+    assert sorted(ids) == ["LoadSPANModel", "SPANModelInfo", "SPANUpscale", "SPANUpscaleVideo", "SaveSPANModel"]
 
 
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="this is no checkout of git")

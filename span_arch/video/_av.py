@@ -1,0 +1,21 @@
+"""PyAV, which is an extra: ComfyUI brings it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..extras import require_extra
+
+
+def pyav() -> Any:
+    """The package ``av``, version 14.2 or newer.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    return require_extra("av", "To read and write videos")
+
+
+def reason(error: BaseException) -> str:
+    """What FFmpeg says of an error, in one line."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

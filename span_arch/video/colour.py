@@ -1,0 +1,162 @@
+"""Between the numbers of a video and RGB: matrix, range and depth, without a loss.
+
+Transfer function and primaries are not converted: they are tags that travel from the source to the target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..errors import VideoError
+from .chroma import double_columns, double_rows, halve_columns, halve_rows
+from .layout import Layout
+
+RGB, BT709, UNKNOWN, SMPTE170M = 0, 1, 2, 6
+"""Some of the numbers that ITU-T H.273 gives to matrices; 2 is that of unknown primaries and transfer functions, too."""
+
+_WEIGHTS = {1: (0.2126, 0.0722), 4: (0.30, 0.11), 5: (0.299, 0.114), 6: (0.299, 0.114), 7: (0.212, 0.087), 9: (0.2627, 0.0593)}
+"""Weights of red and blue in luma: BT.709, FCC, BT.601 (twice), SMPTE 240M and BT.2020 with non-constant luminance."""
+
+
+@dataclass(frozen=True)
+class Colour:
+    """What the numbers of a video mean, in the code points of ITU-T H.273."""
+
+    matrix: int
+    full: bool
+    """Whether all numbers are used; else black is at 16 and white at 235, of 8 bits."""
+    primaries: int = UNKNOWN
+    transfer: int = UNKNOWN
+
+
+def resolve(layout: Layout, matrix: int, colour_range: int, primaries: int, transfer: int, *, width: int, height: int) -> Colour:
+    """What a video means, by its tags, and by the usual rules where it has none.
+
+    An untagged matrix is BT.709 in frames of 720 rows or of more than 1024 columns, and BT.601 in smaller ones. An untagged range is
+    limited in YUV, but for the formats ``yuvj...``, and full in grey. RGB is always full.
+
+    Args:
+        layout: of the frames.
+        matrix, primaries, transfer: code points of H.273.
+        colour_range: as FFmpeg counts: 0 untagged, 1 limited, 2 full.
+        width, height: of a frame, in pixels.
+
+    Raises:
+        VideoError: the matrix is one of those that are not linear, or it is not known.
+    """
+    if layout.family == "rgb":
+        return Colour(RGB, True, primaries, transfer)
+    if matrix in (RGB, UNKNOWN):
+        matrix = BT709 if height >= 720 or width > 1024 else SMPTE170M
+    if matrix not in _WEIGHTS:
+        raise VideoError(
+            f"The colour matrix of the video has number {matrix} of ITU-T H.273; BT.601, BT.709, BT.2020 with non-constant luminance, FCC "
+            "and SMPTE 240M can be read. Convert it first."
+        )
+    untagged_is_full = layout.family == "grey" or layout.name.startswith("yuvj")
+    return Colour(matrix, colour_range == 2 or (colour_range != 1 and untagged_is_full), primaries, transfer)
+
+
+def to_image(planes: Sequence[Tensor], layout: Layout, colour: Colour) -> Tensor:
+    """The planes of a frame as RGB, or as RGBA if there is alpha.
+
+    Args:
+        planes: of floating point, in the numbers of the video: (H, W), but for chroma as `Layout.size` says.
+        layout: of the planes.
+        colour: what the numbers mean.
+
+    Returns:
+        (H, W, C), float32. Within 0..1, but for those colours of YUV that RGB has not: they are not clamped, lest they be lost.
+    """
+    peak = 2.0**layout.depth - 1
+    if layout.family == "rgb":
+        channels = torch.stack((planes[2], planes[0], planes[1]), 2) / peak
+    else:
+        base, span, _ = _scales(layout.depth, full=colour.full)
+        channels = ((planes[0] - base) / span)[:, :, None].expand(-1, -1, 3)
+        if layout.family == "yuv":
+            channels = _with_chroma(planes, layout, colour) @ _to_rgb(colour.matrix, planes[0].device)
+    return torch.cat((channels, (planes[-1] / peak)[:, :, None]), 2) if layout.alpha else channels.contiguous()
+
+
+def to_planes(image: Tensor, layout: Layout, colour: Colour) -> list[Tensor]:
+    """The inverse of `to_image`, rounded and clamped to the numbers that there are.
+
+    Args:
+        image: (H, W, 3) or (H, W, 4), of floating point, on any device. Alpha that is not there is opaque; alpha that the layout has no
+            plane for is left out.
+        layout: of the planes.
+        colour: what the numbers are to mean.
+
+    Returns:
+        Planes of float32 with integers in them, on the device of the image.
+    """
+    image, peak = image.float(), 2.0**layout.depth - 1
+    rgb = image[:, :, :3]
+    if layout.family == "rgb":
+        planes = [rgb[:, :, channel] * peak for channel in (1, 2, 0)]
+    else:
+        yuv = (rgb @ _from_rgb(colour.matrix, image.device)).permute(2, 0, 1)
+        base, span, reach = _scales(layout.depth, full=colour.full)
+        planes = [yuv[0] * span + base]
+        if layout.family == "yuv":
+            middle = 2.0 ** (layout.depth - 1)
+            planes += [_halve(plane, layout) * reach + middle for plane in yuv[1:]]
+    if layout.alpha:
+        planes.append(image[:, :, 3] * peak if image.shape[2] == 4 else torch.full_like(planes[0], peak))
+    return [plane.round().clamp(0, peak) for plane in planes]
+
+
+def _scales(depth: int, *, full: bool) -> tuple[float, float, float]:
+    """Black, the span from black to white, and that of chroma."""
+    if full:
+        return 0.0, 2.0**depth - 1, 2.0**depth - 1
+    unit = 2.0 ** (depth - 8)
+    return 16 * unit, 219 * unit, 224 * unit
+
+
+def _with_chroma(planes: Sequence[Tensor], layout: Layout, colour: Colour) -> Tensor:
+    """(H, W, 3): luma in 0..1, and chroma in -0.5..0.5 at the resolution of luma."""
+    base, span, reach = _scales(layout.depth, full=colour.full)
+    height, width = planes[0].shape
+    middle = 2.0 ** (layout.depth - 1)
+    chroma = [_double((plane - middle) / reach, layout, height, width) for plane in planes[1:3]]
+    return torch.stack(((planes[0] - base) / span, *chroma), 2)
+
+
+def _double(plane: Tensor, layout: Layout, height: int, width: int) -> Tensor:
+    across, down = layout.halvings
+    for halvings in reversed(range(across)):
+        plane = double_columns(plane, -(-width >> halvings))
+    for halvings in reversed(range(down)):
+        plane = double_rows(plane, -(-height >> halvings))
+    return plane
+
+
+def _halve(plane: Tensor, layout: Layout) -> Tensor:
+    across, down = layout.halvings
+    for _ in range(down):
+        plane = halve_rows(plane)
+    for _ in range(across):
+        plane = halve_columns(plane)
+    return plane
+
+
+def _matrix(number: int) -> Tensor:
+    """RGB in 0..1 to luma and chroma, for columns; in float64."""
+    red, blue = _WEIGHTS[number]
+    luma = torch.tensor((red, 1 - red - blue, blue), dtype=torch.float64)
+    unit = torch.eye(3, dtype=torch.float64)
+    return torch.stack((luma, (unit[2] - luma) / (2 - 2 * blue), (unit[0] - luma) / (2 - 2 * red)))
+
+
+def _from_rgb(number: int, device: torch.device) -> Tensor:
+    return _matrix(number).T.to(device, torch.float32)
+
+
+def _to_rgb(number: int, device: torch.device) -> Tensor:
+    return torch.inverse(_matrix(number)).T.to(device, torch.float32)

@@ -1,0 +1,69 @@
+"""A video file of frames that are in memory, for what reads files only."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ._av import pyav
+from .colour import RGB, Colour
+from .frames import frame_of
+from .layout import parse
+
+_PIXELS = "gbrp16le"
+"""Finer than what any encoder of a result keeps."""
+
+_COLOUR = Colour(RGB, full=True, primaries=1, transfer=13)
+"""Of sRGB."""
+
+_LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1"}
+"""What FFmpeg calls so many channels of sound."""
+
+
+def compose(path: Path, images: Iterable[Tensor], rate: Fraction, sound: Tensor | None = None, sample_rate: int = 48000) -> None:
+    """Writes frames without a loss (to 16 bits), for the time being: the file is large.
+
+    Args:
+        path: of a .nut file, which takes any rate exactly.
+        images: each (H, W, C) in 0..1, where C is 1, 3 or 4; of alpha nothing is written.
+        rate: frames per second.
+        sound: (channels, samples), of which as many are written as the frames last, as AAC. Other than 1, 2 or 6 channels are mixed to one.
+        sample_rate: of the sound, in hertz.
+
+    Raises:
+        MissingExtraError: PyAV is not installed.
+        OSError: the file cannot be written.
+    """
+    layout, count, voice = parse(_PIXELS), 0, None
+    assert layout is not None
+    with pyav().open(str(path), mode="w", format="nut") as container:
+        stream = container.add_stream("ffv1", rate=rate, options={"level": "3"})
+        if sound is not None:
+            sound = sound if sound.shape[0] in _LAYOUTS else sound.mean(0, keepdim=True)
+            voice = container.add_stream("aac", rate=sample_rate, layout=_LAYOUTS[sound.shape[0]])
+        for image in images:
+            height, width = image.shape[:2]
+            if not count:
+                stream.width, stream.height, stream.pix_fmt = width, height, _PIXELS
+            frame = frame_of(image[..., :3].float().expand(height, width, 3), layout, _COLOUR, _PIXELS)
+            frame.pts, frame.time_base = count, 1 / rate
+            container.mux(stream.encode(frame))
+            count += 1
+        container.mux(stream.encode(None))
+        if sound is not None:
+            _write_sound(container, voice, sound[:, : math.ceil(count / rate * sample_rate)], sample_rate)
+
+
+def _write_sound(container: Any, voice: Any, sound: Tensor, sample_rate: int) -> None:
+    samples = sound.to("cpu", torch.float32).contiguous().numpy()
+    for start in range(0, samples.shape[1], sample_rate):  # a second at a time
+        frame = pyav().AudioFrame.from_ndarray(samples[:, start : start + sample_rate].copy(), format="fltp", layout=voice.layout.name)
+        frame.sample_rate, frame.pts, frame.time_base = sample_rate, start, Fraction(1, sample_rate)
+        container.mux(voice.encode(frame))
+    container.mux(voice.encode(None))
