@@ -34,6 +34,8 @@ class Job:
     """Of a picture, 1..100, for formats that have one (see `write_pictures`)."""
     video: VideoSettings | None = None
     """How a video is written. None: H.264, and AV1 in .webm."""
+    resume: bool = False
+    """Whether a video goes on where it was stopped before."""
     existing: Existing = "keep"
     make_folder: bool = False
     """Whether the folder of the target is made if it is absent."""

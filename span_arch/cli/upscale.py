@@ -23,6 +23,7 @@ from .bars import Bars
 from .foresee import tell_what_would_be_done
 from .options import add_model, loaded
 from .settings import add_settings, settings
+from .stop import patient
 from .version import version
 
 _DEFAULT_MODEL = "spanx4_ch48"
@@ -67,6 +68,7 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
     existing = group.add_mutually_exclusive_group()
     existing.add_argument("--overwrite", action="store_const", dest="existing", const="replace", help="replace files that are there")
     existing.add_argument("--skip-existing", action="store_const", dest="existing", const="skip", help="leave out what is there already")
+    group.add_argument("--resume", action="store_true", help="videos: go on where it was stopped before")
     parser.set_defaults(existing="keep")
 
 
@@ -97,7 +99,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.format and not found.folder:
         raise OptionError(f"--format is for folders; the suffix of '{options.output}' says what to write. Leave one of them out.")
     jobs = [
-        Job(source, target, asked, options.quality, _video(options, target), options.existing, found.folder)
+        Job(source, target, asked, options.quality, _video(options, target), options.resume, options.existing, found.folder)
         for source, target in found.pairs
     ]
     model, device = loaded(options), options.device or best_device()
@@ -110,7 +112,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _upscale_one(model: FamilyModel, job: Job, device: torch.device) -> int:
     reports: list[Report] = []
-    with Bars(1) as bars:
+    with patient() as check, Bars(1, check) as bars:
         outcome = run_job(model, job, device=device, progress=bars, report=reports.append)
     if outcome.error is not None:
         raise outcome.error
@@ -121,16 +123,15 @@ def _upscale_one(model: FamilyModel, job: Job, device: torch.device) -> int:
 def _upscale_all(model: FamilyModel, jobs: Sequence[Job], found: Found, device: torch.device, *, verbose: bool) -> int:
     outcomes: list[Outcome] = []
     begun, stopped = time.perf_counter(), False
-    with Bars(len(jobs)) as bars:
-        try:
-            with closing(upscale_jobs(model, jobs, device=device, progress=bars)) as stream:
-                for outcome in stream:
-                    outcomes.append(outcome)
-                    bars.tick()
-                    if verbose and outcome.error is None:
-                        bars.say(str(outcome))
-        except KeyboardInterrupt:
-            stopped = True
+    try:
+        with patient() as check, Bars(len(jobs), check) as bars, closing(upscale_jobs(model, jobs, device=device, progress=bars)) as stream:
+            for outcome in stream:
+                outcomes.append(outcome)
+                bars.tick()
+                if verbose and outcome.error is None:
+                    bars.say(str(outcome))
+    except KeyboardInterrupt:
+        stopped = True
     _tell(outcomes, found, time.perf_counter() - begun, verbose=verbose)
     left = len(jobs) - len(outcomes)
     if stopped:
