@@ -71,7 +71,7 @@ class _Voice:
         self._stream = container.add_stream("aac", rate=sample_rate, layout=_LAYOUTS[sound.shape[0]])
 
     def write_until(self, second: Fraction) -> None:
-        samples: Any = self._samples[:, self._written : math.ceil(second * self._rate)].copy()
+        samples = np.ascontiguousarray(self._samples[:, self._written : math.ceil(second * self._rate)])
         if samples.shape[1]:
             frame = pyav().AudioFrame.from_ndarray(samples, format="fltp", layout=self._stream.layout.name)
             frame.sample_rate, frame.pts, frame.time_base = self._rate, self._written, Fraction(1, self._rate)
