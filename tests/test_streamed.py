@@ -107,6 +107,7 @@ def test_real_esrgan_goes_in_strips_as_spandrel_pads_it(height: int, width: int)
     another.size_requirements = SizeRequirements()
     assert worker._bears_strips(another, (24, 32))
     assert not worker._bears_strips(another, (25, 32))  # which the network pads by itself
+    assert not worker._bears_strips(another, (24, 31))
 
 
 @pytest.mark.parametrize(("height", "width"), [(61, 31), (3, 2), (1, 5)])

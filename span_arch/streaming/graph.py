@@ -199,7 +199,7 @@ class _Reader:
         """What keeps as many rows and columns as the image has, or a multiple: of images that need no padding, that is all."""
         value = self._value(argument)
         parts, everything = cast("tuple[Any, ...]", index) if isinstance(index, tuple) else (), slice(None)
-        if len(parts) != 4 or parts[:2] != (everything, everything):
+        if len(parts) not in (3, 4) or parts[:2] != (everything, everything):
             raise NotStreamable
         if any(part != everything and _times(part, axis) != self._rate(value) for axis, part in enumerate(parts[2:], start=2)):
             raise NotStreamable
