@@ -354,7 +354,8 @@ def blueprint() -> dict[str, Any]:
         "links": [dict(zip(keys, link, strict=True)) for link in links],
         "extra": {},
         "category": "Image Tools/Upscale",
-        "description": "Upscales an image, or a batch of images, with a network of the SPAN family.",
+        "description": "Upscales an image, or a batch of images, with a network of the SPAN family. Sizes other than the model's own are "
+        "twice, 2048 pixels a side, 1920x1080 or 4 megapixels; for any others, take the nodes that are in it.",
     }
     return {
         "revision": 0,
