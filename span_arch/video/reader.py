@@ -76,6 +76,7 @@ class VideoReader:
         self._decoder = decoder_of(self.stream)
         self._durations: dict[int, int] = {}
         self._last: int | None = None
+        self._outside = False
         self._error: Exception | None = None
 
     @property
@@ -102,19 +103,18 @@ class VideoReader:
             elif packet.size:
                 yield from self._decoded(packet)
         yield from self._decoded(None)
+        if self.picture is None and self._error is None and self._outside:
+            raise VideoError(f"No frame of {self.name} begins in the window from {float(self.origin):.3f} s on. Choose a longer one.")
         if self.picture is None:
             raise no_frames(self.name, self._error)
 
     def _packets(self) -> Iterator[Any]:
         """All packets from the last key frame before the window to the end of what is in it."""
         av = pyav()
-        wanted = [stream for stream in self.container.streams if stream.type in ("video", "audio", "subtitle")]
+        wanted = [one for one in self.container.streams if one.type in ("video", "audio", "subtitle") and not is_cover(one)]
         if self._seek:
-            try:
-                self.container.seek(int(self.origin * av.time_base), backward=True)
-            except av.error.FFmpegError:  # a container that cannot seek is read from where it is
-                self.warnings.append(f"{self.name} cannot be searched; it was read from its start.")
-        open_ended = {stream.index for stream in wanted if stream.type != "subtitle" and not is_cover(stream)}
+            self._go_to_the_window()
+        open_ended = {stream.index for stream in wanted if stream.type != "subtitle"}
         packets = self.container.demux(wanted)
         while open_ended:
             try:
@@ -130,6 +130,20 @@ class VideoReader:
             else:
                 yield packet
 
+    def _go_to_the_window(self) -> None:
+        """To the last key frame before it; to the start if that is not found, as in MPEG-TS, which has no index."""
+        av = pyav()
+        for time in (self.origin, Fraction(0)):
+            try:
+                self.container.seek(int(time * av.time_base), backward=True)
+                first = next(self.container.demux(self.stream))
+                if first.is_keyframe and first.pts is not None and first.pts * self.time_base <= self.origin:
+                    self.container.seek(int(time * av.time_base), backward=True)
+                    return
+            except av.error.FFmpegError:  # what is wrong is said when all of it is read
+                continue
+        self.container.seek(0, backward=True)
+
     def _decoded(self, packet: Any) -> Iterator[Frame]:
         if packet is not None and packet.pts is not None and packet.duration:
             self._durations[packet.pts] = packet.duration
@@ -142,7 +156,9 @@ class VideoReader:
         for frame in frames:
             stamp = frame.pts if frame.pts is not None else frame.dts
             duration = self._durations.pop(stamp, 0)
-            if (pts := self._time(stamp)) is not None:
+            if (pts := self._time(stamp)) is None:
+                self._outside = True
+            else:
                 yield Frame(self._image(frame), pts, duration)
 
     def _time(self, stamp: int | None) -> int | None:
@@ -200,9 +216,6 @@ def _fit(packet: Any, origin: Fraction, length: Fraction | None) -> bool:
 
     Subtitles that began before and are still there begin with the window.
     """
-    if is_cover(packet.stream):
-        packet.pts = packet.dts = 0
-        return True
     if packet.pts is None:
         return False
     shift, base = round(origin / packet.time_base), packet.time_base

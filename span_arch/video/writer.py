@@ -17,6 +17,7 @@ from .frames import frame_of
 from .layout import Layout, closest, parse, planar
 from .reader import Frame, Picture, VideoReader
 from .settings import Encoder, VideoSettings, container_format, encoders, options
+from .source import is_cover
 
 _STALE = (
     "DURATION", "ENCODER", "BPS", "NUMBER_OF_", "_STATISTICS", "CREATION_TIME", "VENDOR_ID", "MAJOR_BRAND", "MINOR_VERSION",
@@ -170,11 +171,15 @@ class VideoWriter:
             self._choose(encoder, picture)
             context = av.CodecContext.create(encoder.name, "w")
             self._configure(context, encoder)
-            context.options = options(encoder, self._settings)
+            context.options = self._options(encoder)
             context.open()
         except (av.error.FFmpegError, VideoError, OptionError):
             return False
         return True
+
+    def _options(self, encoder: Encoder) -> dict[str, str]:
+        width, height = self._size
+        return options(encoder, self._settings, width=width, height=height)
 
     def _configure(self, context: Any, encoder: Encoder) -> None:
         context.width, context.height = self._size
@@ -190,7 +195,7 @@ class VideoWriter:
             container.metadata[key] = text
         for source in self._reader.container.streams:
             if source.index == self._reader.stream.index:
-                stream = container.add_stream(encoder.name, rate=self._reader.rate, options=options(encoder, self._settings))
+                stream = container.add_stream(encoder.name, rate=self._reader.rate, options=self._options(encoder))
                 self._configure(stream.codec_context, encoder)
                 stream.time_base = self._reader.time_base
                 ratio = Fraction(source.sample_aspect_ratio or 1)
@@ -203,6 +208,9 @@ class VideoWriter:
         _copy_chapters(self._reader, container)
 
     def _add_copy(self, container: Any, source: Any) -> None:
+        if is_cover(source):  # the place of MP4 for it is not there together with metadata of any name; Matroska would make it a video
+            self.warnings.append("The picture of its cover was left out.")
+            return
         try:
             if source.type == "attachment":
                 container.add_attachment(source.name or "attachment", source.mimetype or "application/octet-stream", source.data)
@@ -216,7 +224,7 @@ class VideoWriter:
             self.warnings.append(f"{kind} was left out: files of {self._path.suffix} do not hold it. Files of .mkv hold most.")
             return
         stream.metadata.update(_kept(source.metadata))
-        stream.disposition = source.disposition
+        stream.disposition = source.disposition.value
         self._copies[source.index] = stream
 
     def _tell_losses(self, picture: Picture) -> None:
