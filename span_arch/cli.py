@@ -43,7 +43,7 @@ _EXIT_CODES: tuple[tuple[type[errors.SpanArchError], int], ...] = (
 )
 
 _DTYPES = ("float32", "float16", "bfloat16")
-_DEFAULT_MODEL = "spanx4_ch48"
+_DEFAULT_MODEL = "spanx4_ch52"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
