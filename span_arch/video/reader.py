@@ -113,15 +113,18 @@ class VideoReader:
 
     def packets(self) -> Iterator[Any]:
         """All packets, as they are in the source, from the last key frame before the window to the end of what is in it."""
-        av = pyav()
         self._search()
+        yield from self._demuxed()
+
+    def _demuxed(self) -> Iterator[Any]:
+        """All packets from where the container is to the end of what is in the window."""
         open_ended = {stream.index for stream in self._wanted if stream.type != "subtitle" and not is_cover(stream)}
         packets = self.container.demux(self._wanted)
         while open_ended:
             try:
                 with self.lock:
                     packet = next(packets, None)
-            except av.error.FFmpegError as error:
+            except pyav().error.FFmpegError as error:
                 self.warnings.append(f"{self.name} cannot be read to its end ({reason(error)}); what came before is there.")
                 return
             if packet is None:

@@ -86,6 +86,8 @@ class VideoWriter(Muxer):
         with self._lock:
             for packet in packets:
                 packet.duration = self._durations.pop(packet.pts, packet.duration)
+                if frame is None and self.frames == 1:
+                    packet.dts = packet.pts  # of a single frame, x265 tells what happens to be in memory
                 self._container.mux(packet)
 
     def _begin(self, width: int, height: int) -> None:
