@@ -28,8 +28,7 @@ class Muxer:
     Args:
         path: of the file; its suffix tells the container.
         reader: what it is made of.
-        alone: whether there is to be nothing but the video. What needs room of the container for times is given more then, so that a file
-            that begins late tells exactly when.
+        alone: whether there is to be nothing but the video. Then MP4, too, tells exactly when it begins.
     """
 
     def __init__(self, path: Path, reader: VideoReader, *, alone: bool = False) -> None:
@@ -72,7 +71,6 @@ class Muxer:
         for stream in source.streams:
             if stream.index == self._reader.stream.index:
                 made = add_video(stream)
-                made.time_base = self._reader.time_base
                 made.metadata.update(_kept(stream.metadata, "ROTATE"))
             elif not self._alone:
                 self._add_copy(container, stream)
@@ -94,7 +92,7 @@ class Muxer:
             self.warnings.append(f"{kind} was left out: files of {self._path.suffix} do not hold it. Files of .mkv hold most.")
             return
         stream.metadata.update(_kept(source.metadata))
-        stream.disposition = source.disposition
+        stream.disposition = source.disposition.value
         self._copies[source.index] = stream
 
     def _begun(self, container: Any) -> None:
