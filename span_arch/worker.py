@@ -44,7 +44,7 @@ def worker_for(
         return memory.free_bytes(device) if room is None else room(min(wanted, _ROOM_ENOUGH))
 
     dtype, mixed = dtype_for(settings.precision, model, device), mixes_bfloat16(settings.precision, model, device)
-    can_stream = settings.tile is None and not settings.compiled and plan_for(model) is not None
+    can_stream = settings.tile is None and not settings.compiled and _bears_strips(model, size)
     if can_stream and device.type == "cpu":
         streamed = Streamed(model, device, dtype, mixed, meter)
         streamed.fit(*size, ask)
@@ -59,3 +59,10 @@ def worker_for(
     worker = Tiled(model, device, dtype, meter, settings.compiled)
     worker.fit(*size, settings.tile, free)
     return worker
+
+
+def _bears_strips(model: Model, size: Pair) -> bool:
+    """Whether a network can be run in strips on frames of a size, once they are padded as spandrel pads them."""
+    plan, (height, width) = plan_for(model), size
+    across, down = model.size_requirements.get_padding(width, height)
+    return plan is not None and (height + down) % plan.multiple == (width + across) % plan.multiple == 0

@@ -489,7 +489,7 @@ def test_a_video_goes_on_where_it_was_stopped_if_that_is_asked_for(resume: bool,
 
         return upscale
 
-    monkeypatch.setattr(span_arch.video, "upscale_video_resumably", way("resumably"), raising=False)
+    monkeypatch.setattr(videos, "upscale_video_resumably", way("resumably"))
     monkeypatch.setattr(videos, "upscale_video", way("plainly"))
     run_job(model(), Job(film("film.nut"), Path("film.mkv"), resume=resume))
     assert called == ["resumably" if resume else "plainly"]

@@ -413,4 +413,4 @@ def test_psnr_and_ssim_of_known_pictures() -> None:
 
 def test_the_module_is_the_command() -> None:
     run = subprocess.run([sys.executable, "-m", "span_arch", "--help"], capture_output=True, text=True, check=True)
-    assert "Upscales pictures and videos" in run.stdout
+    assert "Upscales pictures" in run.stdout

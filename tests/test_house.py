@@ -71,6 +71,7 @@ def test_the_registrys_zip_has_what_the_pack_needs_and_no_more() -> None:
         run = subprocess.run(["git", "ls-files", "--cached", *options], cwd=ROOT, capture_output=True, text=True, check=True)
         return set(run.stdout.splitlines())
 
+    needed = {"example_workflows", "js", "locales", "nodes", "span_arch", "subgraphs"}
     kept = listed() - listed("--ignored", "--exclude-from=.comfyignore")
-    assert {path.split("/")[0] for path in kept if "/" in path} == {"js", "locales", "nodes", "span_arch"}
-    assert {path for path in listed() if path.startswith(("js/", "locales/", "nodes/", "span_arch/"))} <= kept
+    assert {path.split("/")[0] for path in kept if "/" in path} == needed
+    assert {path for path in listed() if path.split("/")[0] in needed} <= kept

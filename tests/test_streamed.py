@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 import torch.nn.functional as F
-from spandrel import ImageModelDescriptor
+from spandrel import ImageModelDescriptor, ModelLoader, SizeRequirements
 from spandrel.architectures.Compact import CompactArch
 from spandrel.architectures.ESRGAN import ESRGAN, ESRGANArch
 from torch import Tensor, nn
 
 import span_arch
-from span_arch import errors, memory, streamed
+from span_arch import Report, errors, memory, streamed, worker
 from span_arch.archs.span import SPAN
 from span_arch.archs.spanf3 import SPANF3
 from span_arch.arithmetic import plan_for
@@ -90,6 +90,24 @@ def test_a_wide_image_is_cut_into_columns(monkeypatch: pytest.MonkeyPatch) -> No
     watched = Watched(monkeypatch)
     torch.testing.assert_close(span_arch.upscale(network, picture, precision="float32"), whole(network, picture), atol=1e-5, rtol=0)
     assert max(columns for _, columns in watched.strips) < 450
+
+
+@pytest.mark.parametrize(("height", "width"), [(24, 32), (25, 31)])
+def test_real_esrgan_goes_in_strips_as_spandrel_pads_it(height: int, width: int) -> None:
+    torch.manual_seed(0)
+    state = ESRGAN(in_nc=12, num_filters=8, num_blocks=1, scale=4, shuffle_factor=2).state_dict()
+    network = ModelLoader().load_from_state_dict(state).eval()
+    reports: list[Report] = []
+    result = span_arch.upscale(network, image(height, width), precision="float32", report=reports.append)
+    assert "strip" in reports[0].method
+    with torch.no_grad():
+        expected = network(image(height, width).movedim(-1, 1)).movedim(1, -1)
+    torch.testing.assert_close(result, expected, atol=1e-5, rtol=0)
+    another = ModelLoader().load_from_state_dict(state).eval()
+    another.size_requirements = SizeRequirements()
+    assert worker._bears_strips(another, (24, 32))
+    assert not worker._bears_strips(another, (25, 32))  # which the network pads by itself
+    assert not worker._bears_strips(another, (24, 31))
 
 
 @pytest.mark.parametrize(("height", "width"), [(61, 31), (3, 2), (1, 5)])

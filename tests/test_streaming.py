@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -70,6 +71,8 @@ NETWORKS = {
     "Compact with a leaky ReLU": Sample(randomised(Compact(num_feat=8, num_conv=2, upscale=1, act_type="leakyrelu"))),
     "ESRGAN": Sample(randomised(ESRGAN(num_filters=8, num_blocks=1, scale=4))),
     "ESRGAN that does not enlarge": Sample(randomised(ESRGAN(num_filters=8, num_blocks=1, scale=1))),
+    "Real-ESRGAN on a grid of 2": Sample(randomised(ESRGAN(in_nc=12, num_filters=8, num_blocks=1, scale=4, shuffle_factor=2))),
+    "Real-ESRGAN on a grid of 4": Sample(randomised(ESRGAN(in_nc=48, num_filters=8, num_blocks=1, scale=4, shuffle_factor=4))),
     "ESRGAN+": Sample(randomised(ESRGAN(num_filters=8, num_blocks=1, scale=2, plus=True))),
 }
 
@@ -91,7 +94,7 @@ def streamed(sample: Sample, image: Tensor, strip: int, mixed: bool = False) -> 
 
 def picture(sample: Sample, height: int, width: int) -> Tensor:
     torch.manual_seed(1)
-    unit = planned(sample).unit
+    unit = math.lcm(planned(sample).unit, planned(sample).multiple)
     return torch.rand(1, sample.channels, -(-height // unit) * unit, -(-width // unit) * unit)
 
 
@@ -193,6 +196,15 @@ REFUSED = {
     "other grids at once": Odd(lambda self, x: x + nn.functional.pixel_shuffle(self.conv(x), 2), conv=nn.Conv2d(3, 12, 1)),
     "a constant": Odd(lambda self, x: self.conv.weight, conv=nn.Conv2d(1, 1, 1)),
     "a decision": Odd(lambda self, x: x if x.sum() > 0 else -x),
+    "a decision on a size": Odd(lambda self, x: x if x.shape[2] > 8 else -x),
+    "a crop": Odd(lambda self, x: x[:, :, 1:]),
+    "a crop to a number of rows": Odd(lambda self, x: x[:, :, :8]),
+    "a crop to half of the rows": Odd(
+        lambda self, x: nn.functional.pixel_shuffle(self.conv(x), 2)[:, :, : x.shape[2]], conv=nn.Conv2d(3, 12, 1)
+    ),
+    "a crop along the other axis": Odd(lambda self, x: x[:, :, : x.size()[3]]),
+    "a part of the channels": Odd(lambda self, x: x[:, 1:]),
+    "a size as a value": Odd(lambda self, x: x * x.shape[2]),
 }
 
 

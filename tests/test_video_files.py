@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from span_arch.errors import NotFiniteError, OptionError, OutputError, VideoError
+from span_arch.errors import MissingExtraError, NotFiniteError, OptionError, OutputError, VideoError
 from span_arch.video import VideoSettings, copy_video, probe
 from span_arch.video import writer as video_writer
 from span_arch.video.channel import Channel
@@ -399,6 +400,22 @@ def test_what_a_container_does_not_hold_is_named(tmp_path: Path) -> None:
     assert (probe(tmp_path / "b.webm").audio, probe(tmp_path / "b.webm").subtitles) == ((), ())
 
 
+def test_a_cover_is_not_taken_for_the_video(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "a.mp4"), "w") as container:
+        cover, video = container.add_stream("mjpeg", rate=1), container.add_stream("libx264", rate=25)
+        cover.width, cover.height, cover.pix_fmt, cover.disposition = 16, 16, "yuvj420p", av.stream.Disposition.attached_pic.value
+        video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        for stream, frame in ((cover, av.VideoFrame(16, 16, "yuvj420p")), (video, av.VideoFrame(WIDTH, HEIGHT, "yuv420p"))):
+            frame.pts = 0
+            container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        assert len(container.streams.video) == 2
+    report = copy_video(tmp_path / "a.mp4", tmp_path / "b.mkv")
+    assert (report.frames, report.warnings) == (1, ("The picture of its cover was left out.",))
+    assert probe(tmp_path / "b.mkv").width == WIDTH
+
+
 @pytest.mark.skipif(not hasattr(av.container.OutputContainer, "set_chapters"), reason="this PyAV knows no chapters")
 def test_chapters_and_attachments_stay(tmp_path: Path) -> None:
     with av.open(str(tmp_path / "a.mkv"), "w") as container:
@@ -476,6 +493,22 @@ def test_a_window(tmp_path: Path, codec: str, suffix: str, start: float, duratio
     assert {content for _, content in sound} <= {content for _, content in packets(tmp_path / f"a{suffix}", "audio")}
 
 
+def test_a_window_of_a_container_without_an_index(tmp_path: Path) -> None:
+    """There is one key frame, at the start; and the first time is not 0."""
+    make(tmp_path / "a.ts", codec="libx264", times=[3600 * time for time in range(25)], time_base=Fraction(1, 90000), options={"qp": "0"})
+    report = copy_video(tmp_path / "a.ts", tmp_path / "b.mkv", settings=FFV1, start=0.4, duration=0.2)
+    frames, times = read(tmp_path / "b.mkv")
+    assert_same(frames, read(tmp_path / "a.ts")[0][10:15])
+    assert times == [index * Fraction(1, 25) for index in range(5)]
+    assert report.warnings == ()
+
+
+def test_a_window_between_two_frames(tmp_path: Path) -> None:
+    make(tmp_path / "a.mkv", times=[0, 100])
+    with pytest.raises(VideoError, match=r"No frame of .* begins in the window from 1\.000 s on"):
+        copy_video(tmp_path / "a.mkv", tmp_path / "b.mkv", start=1, duration=1)
+
+
 def test_windows_that_are_none(tmp_path: Path) -> None:
     make(tmp_path / "a.mkv")
     with pytest.raises(OptionError, match=r"lasts 0\.200 seconds, and the start is at 3"):
@@ -548,6 +581,12 @@ def test_hardware_is_used_only_where_it_opens(tmp_path: Path, monkeypatch: pytes
     assert copy_video(tmp_path / "a.mkv", tmp_path / "c.mp4", settings=VideoSettings(codec="auto")).encoder == "mpeg4"
     assert tried == ["h264_nvenc", "mpeg4"]
     assert probe(tmp_path / "c.mp4").codec == "mpeg4"
+
+
+def test_without_pyav_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(MissingExtraError, match="pip install av"):
+        probe(tmp_path / "a.mkv")
 
 
 # Faults

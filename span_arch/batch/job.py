@@ -34,9 +34,9 @@ class Job:
     """Of a picture, 1..100, for formats that have one (see `write_pictures`)."""
     video: VideoSettings | None = None
     """How a video is written. None: H.264, and AV1 in .webm."""
-    resume: bool = False
-    """Whether a video goes on where it was stopped before."""
     existing: Existing = "keep"
+    resume: bool = False
+    """Whether a video is written in segments, so that it can be gone on with after whatever ends it (see `upscale_video_resumably`)."""
     make_folder: bool = False
     """Whether the folder of the target is made if it is absent."""
 

@@ -6,10 +6,9 @@ from collections.abc import Callable
 
 import torch
 
-from .. import video
-from ..report import Report, Reporter
+from ..report import Reporter
 from ..upscale import Model
-from ..video import VideoReport, probe, upscale_video
+from ..video import probe, upscale_video, upscale_video_resumably
 from .job import Job, Outcome, Progress, check_target, failed
 
 
@@ -37,7 +36,7 @@ def upscale_one_video(
         if job.is_skipped:
             return Outcome(job, "skipped")
         check_target(job)
-        told, written = _function_for(job)(
+        told, written = (upscale_video_resumably if job.resume else upscale_video)(
             model,
             job.source,
             job.target,
@@ -56,8 +55,3 @@ def upscale_one_video(
     if report is not None:
         report(told)
     return Outcome(job, "done", frames=written.frames, before=told.source, after=told.result, notes=written.warnings)
-
-
-def _function_for(job: Job) -> Callable[..., tuple[Report, VideoReport]]:
-    """What upscales a video: from its start, or from where it was stopped."""
-    return vars(video)["upscale_video_resumably"] if job.resume else upscale_video

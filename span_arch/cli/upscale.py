@@ -26,7 +26,7 @@ from .settings import add_settings, settings
 from .stop import patient
 from .version import version
 
-_DEFAULT_MODEL = "spanx4_ch48"
+_DEFAULT_MODEL = "spanx4_ch52"
 _SOME_FAILED = 1
 _STOPPED = 130
 
@@ -68,7 +68,12 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
     existing = group.add_mutually_exclusive_group()
     existing.add_argument("--overwrite", action="store_const", dest="existing", const="replace", help="replace files that are there")
     existing.add_argument("--skip-existing", action="store_const", dest="existing", const="skip", help="leave out what is there already")
-    group.add_argument("--resume", action="store_true", help="videos: go on where it was stopped before")
+    group.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with a run that was ended: leave out what is there, and write videos in segments, so that a later --resume can go on "
+        "with them",
+    )
     parser.set_defaults(existing="keep")
 
 
@@ -98,8 +103,9 @@ def _run(options: argparse.Namespace) -> int:
     found = find(options.inputs, options.output, recursive=options.recursive, formats=formats)
     if options.format and not found.folder:
         raise OptionError(f"--format is for folders; the suffix of '{options.output}' says what to write. Leave one of them out.")
+    existing = "skip" if options.resume and options.existing == "keep" else options.existing
     jobs = [
-        Job(source, target, asked, options.quality, _video(options, target), options.resume, options.existing, found.folder)
+        Job(source, target, asked, options.quality, _video(options, target), existing, options.resume, found.folder)
         for source, target in found.pairs
     ]
     model, device = loaded(options), options.device or best_device()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import operator
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any, cast
 
 import torch
@@ -32,19 +35,59 @@ class NotStreamable(Exception):
     """The network does something that is not known to keep to rows."""
 
 
-def read(network: nn.Module, channels: int) -> list[Operation]:
+def read(network: nn.Module, channels: int) -> tuple[list[Operation], int]:
     """The operations of a network that takes images of so many channels; the last one gives its output.
 
-    Sums stand where 1x1 convolutions read a concatenation, and two convolutions are one where that saves work.
+    Sums stand where 1x1 convolutions read a concatenation, and two convolutions are one where that saves work. They are those for
+    images whose sides are a multiple of the number that is returned beside: others the network pads in a way of its own.
 
     Raises:
         NotStreamable: it does more than convolutions, functions of a pixel, concatenations and changes of grid.
     """
+    tracer = _Tracer()
     try:
-        graph = fx.Tracer().trace(network)
+        graph = tracer.trace(network)
     except Exception as error:  # tracing runs the forward pass of any network there is
         raise NotStreamable from error
-    return _needed(_folded(_Reader(network, graph, channels).operations()))
+    return _needed(_folded(_Reader(network, graph, channels).operations())), tracer.multiple
+
+
+class _Tracer(fx.Tracer):
+    """Follows the forward pass of images that are a multiple of what a network asks for before it pads them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.multiple = 1
+
+    def to_bool(self, obj: fx.Proxy) -> bool:
+        """Whether there is a remainder: no, by what is said of the images. Other questions have no answer while a network is traced."""
+        divisor = obj.node.args[1] if obj.node.target is operator.mod and _is_size(obj.node) else None
+        if not isinstance(divisor, int) or divisor < 1:
+            return super().to_bool(obj)
+        self.multiple = math.lcm(self.multiple, divisor)
+        return False
+
+
+def _is_size(argument: Any) -> bool:
+    """Whether it is made of whole numbers and of the sides of the image alone."""
+    if not isinstance(argument, fx.Node):
+        return isinstance(argument, int)
+    if argument.target in ("size", getattr):
+        return isinstance(argument.args[0], fx.Node) and argument.args[0].op == "placeholder" and argument.args[1:] in ((), ("shape",))
+    return argument.target in _ON_SIZES and all(map(_is_size, argument.args)) and not argument.kwargs
+
+
+def _times(part: Any, axis: int) -> int | None:
+    """How many times the side of the image along an axis a slice goes up to; None if it is another slice."""
+    if not isinstance(part, slice) or part.start is not None or part.step is not None or not isinstance(part.stop, fx.Node):
+        return None
+    side, times = (part.stop.args[0], part.stop.args[1]) if part.stop.target is operator.mul else (part.stop, 1)
+    if not isinstance(side, fx.Node) or not isinstance(times, int) or not _is_size(side):
+        return None
+    return times if side.target is operator.getitem and side.args[1] == axis else None
+
+
+_ON_SIZES = (operator.getitem, operator.mod, operator.mul, operator.sub)
 
 
 class _Reader:
@@ -53,7 +96,7 @@ class _Reader:
     def __init__(self, network: nn.Module, graph: fx.Graph, channels: int) -> None:
         self._network, self._graph, self._channels = network, graph, channels
         self._made: list[Operation] = []
-        self._values: dict[fx.Node, int | Constant] = {}
+        self._values: dict[fx.Node, int | Constant | None] = {}  # None: a number, made of sizes
 
     def operations(self) -> list[Operation]:
         for node in cast("Iterable[fx.Node]", self._graph.nodes):
@@ -64,7 +107,7 @@ class _Reader:
             self._values[node] = self._read(node)
         raise NotStreamable
 
-    def _read(self, node: fx.Node) -> int | Constant:
+    def _read(self, node: fx.Node) -> int | Constant | None:
         if node.op == "placeholder":
             if self._made:
                 raise NotStreamable  # a second input
@@ -74,7 +117,7 @@ class _Reader:
         if node.op == "call_module":
             (argument,) = node.args
             return self._module(str(node.target), self._value(argument))
-        return self._call(node)
+        return None if _is_size(node) else self._call(node)
 
     def _add(self, operation: Operation) -> int:
         self._made.append(operation)
@@ -130,6 +173,8 @@ class _Reader:
             return self._pointwise(node)
         if target in SAME:
             return self._value(args[0])
+        if target is operator.getitem:
+            return self._cropped(*args)
         if target in (torch.cat, torch.concat):
             parts, dim = _arguments(node, ("tensors", None), ("dim", 0))
             if dim not in (1, -3) or not isinstance(parts, (list, tuple)):
@@ -149,6 +194,26 @@ class _Reader:
                 value = self._value(value)
                 return self._add(Nearest(self._made[value].channels, value, _whole(factor)))
         raise NotStreamable
+
+    def _cropped(self, argument: Any, index: Any) -> int:
+        """What keeps as many rows and columns as the image has, or a multiple: of images that need no padding, that is all."""
+        value = self._value(argument)
+        parts, everything = cast("tuple[Any, ...]", index) if isinstance(index, tuple) else (), slice(None)
+        if len(parts) not in (3, 4) or parts[:2] != (everything, everything):
+            raise NotStreamable
+        if any(part != everything and _times(part, axis) != self._rate(value) for axis, part in enumerate(parts[2:], start=2)):
+            raise NotStreamable
+        return value
+
+    def _rate(self, value: int) -> Fraction:
+        """Rows of a value per row of the image."""
+        operation = self._made[value]
+        if not operation.reads:
+            return Fraction(1)
+        rate = self._rate(operation.reads[0])
+        if isinstance(operation, (Nearest, Shuffle)):
+            return rate * operation.factor
+        return rate / operation.factor if isinstance(operation, Unshuffle) else rate
 
     def _shuffled(self, value: int, factor: int) -> int:
         return self._add(Shuffle(self._made[value].channels // factor**2, value, factor))
@@ -174,6 +239,8 @@ class _Reader:
     def _argument(self, argument: Any) -> Any:
         if isinstance(argument, fx.Node):
             value = self._values[argument]
+            if value is None:
+                raise NotStreamable  # a size
             return Ref(value) if isinstance(value, int) else value
         if isinstance(argument, (int, float)) and not isinstance(argument, bool):  # which would be `inplace`, by position
             return argument

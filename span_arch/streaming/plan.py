@@ -51,6 +51,8 @@ class Plan:
     values: tuple[Value, ...]
     halo: int
     """Pixels of the image that the network sees to any side at the most; a multiple of `unit`."""
+    multiple: int = 1
+    """It is true of images with sides that are a multiple of this; others the network would pad by itself."""
 
     @property
     def unit(self) -> int:
@@ -80,8 +82,8 @@ def plan(network: nn.Module, channels: int) -> Plan | None:
         The plan; None if the network cannot be run so.
     """
     try:
-        operations = read(network, channels)
-        return _of(operations, [False] * len(operations))
+        operations, multiple = read(network, channels)
+        return replace(_of(operations, [False] * len(operations)), multiple=multiple)
     except NotStreamable:
         return None
 
@@ -92,7 +94,7 @@ def narrowed(plan: Plan) -> Plan:
     These are all with a kernel larger than 1x1 but the first ones, which see the image, and the last ones, which make the output.
     """
     operations = [value.operation for value in plan.values]
-    return _of(*_cast(operations, _narrow(operations)))
+    return replace(_of(*_cast(operations, _narrow(operations))), multiple=plan.multiple)
 
 
 def _of(operations: list[Operation], narrow: list[bool]) -> Plan:

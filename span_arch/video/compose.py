@@ -8,7 +8,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ._av import pyav
@@ -40,30 +42,41 @@ def compose(path: Path, images: Iterable[Tensor], rate: Fraction, sound: Tensor 
         MissingExtraError: PyAV is not installed.
         OSError: the file cannot be written.
     """
-    layout, count, voice = parse(_PIXELS), 0, None
+    layout = parse(_PIXELS)
     assert layout is not None
     with pyav().open(str(path), mode="w", format="nut") as container:
         stream = container.add_stream("ffv1", rate=rate, options={"level": "3"})
-        if sound is not None:
-            sound = sound if sound.shape[0] in _LAYOUTS else sound.mean(0, keepdim=True)
-            voice = container.add_stream("aac", rate=sample_rate, layout=_LAYOUTS[sound.shape[0]])
-        for image in images:
+        voice = None if sound is None else _Voice(container, sound, sample_rate)
+        for number, image in enumerate(images):
             height, width = image.shape[:2]
-            if not count:
+            if not number:
                 stream.width, stream.height, stream.pix_fmt = width, height, _PIXELS
             frame = frame_of(image[..., :3].float().expand(height, width, 3), layout, _COLOUR, _PIXELS)
-            frame.pts, frame.time_base = count, 1 / rate
+            frame.pts, frame.time_base = number, 1 / rate
             container.mux(stream.encode(frame))
-            count += 1
+            if voice is not None:
+                voice.write_until((number + 1) / rate)
         container.mux(stream.encode(None))
-        if sound is not None:
-            _write_sound(container, voice, sound[:, : math.ceil(count / rate * sample_rate)], sample_rate)
+        if voice is not None:
+            voice.close()
 
 
-def _write_sound(container: Any, voice: Any, sound: Tensor, sample_rate: int) -> None:
-    samples = sound.to("cpu", torch.float32).contiguous().numpy()
-    for start in range(0, samples.shape[1], sample_rate):  # a second at a time
-        frame = pyav().AudioFrame.from_ndarray(samples[:, start : start + sample_rate].copy(), format="fltp", layout=voice.layout.name)
-        frame.sample_rate, frame.pts, frame.time_base = sample_rate, start, Fraction(1, sample_rate)
-        container.mux(voice.encode(frame))
-    container.mux(voice.encode(None))
+class _Voice:
+    """Sound that is written along with the frames: those who read the file want both at about the same time."""
+
+    def __init__(self, container: Any, sound: Tensor, sample_rate: int) -> None:
+        sound = sound if sound.shape[0] in _LAYOUTS else sound.mean(0, keepdim=True)
+        self._samples: NDArray[np.float32] = sound.to("cpu", torch.float32).contiguous().numpy()
+        self._container, self._rate, self._written = container, sample_rate, 0
+        self._stream = container.add_stream("aac", rate=sample_rate, layout=_LAYOUTS[sound.shape[0]])
+
+    def write_until(self, second: Fraction) -> None:
+        samples = np.ascontiguousarray(self._samples[:, self._written : math.ceil(second * self._rate)])
+        if samples.shape[1]:
+            frame = pyav().AudioFrame.from_ndarray(samples, format="fltp", layout=self._stream.layout.name)
+            frame.sample_rate, frame.pts, frame.time_base = self._rate, self._written, Fraction(1, self._rate)
+            self._container.mux(self._stream.encode(frame))
+            self._written += samples.shape[1]
+
+    def close(self) -> None:
+        self._container.mux(self._stream.encode(None))

@@ -40,6 +40,8 @@ class Encoder:
     default_preset: str | None = None
     odd_sizes: bool = False
     """Whether it takes chroma of half the resolution where a side is odd."""
+    odd_options: Mapping[str, str] = field(default_factory=dict[str, str])
+    """What it is told beside, if one is."""
 
 
 _X264 = Encoder("libx264", quality="crf", default_quality=16, preset="preset")
@@ -51,7 +53,8 @@ CODECS: Mapping[str, Encoder] = {
     "av1": _AV1,
     "vp9": Encoder("libvpx-vp9", {"row-mt": "1"}, "crf", 22, 63, preset="cpu-used", default_preset="3", odd_sizes=True),
     "prores": Encoder("prores_ks", {"vendor": "apl0"}),
-    "ffv1": Encoder("ffv1", {"level": "3", "slicecrc": "1"}, odd_sizes=True),
+    # FFmpeg 7 loses chroma at the edges of slices where a side is odd
+    "ffv1": Encoder("ffv1", {"level": "3", "slicecrc": "1"}, odd_sizes=True, odd_options={"slices": "1"}),
     "h264_nvenc": Encoder("h264_nvenc", {"rc": "vbr", "b": "0"}, "cq", 19, preset="preset"),
     "hevc_nvenc": Encoder("hevc_nvenc", {"rc": "vbr", "b": "0"}, "cq", 21, preset="preset"),
     "h264_qsv": Encoder("h264_qsv", {}, "global_quality", 18, preset="preset"),
@@ -107,9 +110,9 @@ def encoders(path: Path, settings: VideoSettings) -> tuple[Encoder, ...]:
     return found
 
 
-def options(encoder: Encoder, settings: VideoSettings) -> dict[str, str]:
+def options(encoder: Encoder, settings: VideoSettings, *, width: int, height: int) -> dict[str, str]:
     """What FFmpeg is to be told. A quality or a preset is meant for the encoder in software: others that stand in have defaults."""
-    told = dict(encoder.options)
+    told = {**encoder.options, **(encoder.odd_options if width % 2 or height % 2 else {})}
     ours = settings.codec != AUTO or encoder in (_X264, _AV1)
     if encoder.quality is not None:
         told[encoder.quality] = f"{settings.quality if ours and settings.quality is not None else encoder.default_quality:g}"
