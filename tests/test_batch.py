@@ -571,8 +571,7 @@ def test_what_would_fail_or_be_skipped_is_foreseen() -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has other signals")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("what", ["pictures", "a video"])
+@pytest.mark.parametrize(("number", "what"), [(signal.SIGINT, "pictures"), (signal.SIGTERM, "a video")])
 def test_a_signal_ends_it_cleanly(number: int, what: str) -> None:
     if what == "a video":
         pytest.importorskip("av", reason="PyAV is not installed")
