@@ -262,6 +262,7 @@ def test_settings_may_change_from_job_to_job() -> None:
     wishes = [Settings(), Settings(size=sizes.Exact(7, 5)), Settings(ensemble=True), Settings()]
     jobs = [Job(source, Path(f"{index}.webp"), wish, quality=50) for index, wish in enumerate(wishes)]
     assert [outcome.after for outcome in upscale_jobs(model(), jobs)] == [(28, 40), (5, 7), (28, 40), (28, 40)]
+    assert [(seen.height, seen.width) for seen in (glance(job.target) for job in jobs)] == [(28, 40), (5, 7), (28, 40), (28, 40)]
 
 
 def test_what_is_there_is_kept_skipped_or_replaced() -> None:
@@ -510,10 +511,11 @@ def test_what_progress_raises_ends_a_video() -> None:
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "1", "CMYK", "I;16", "F"])
-@pytest.mark.parametrize("orientation", [1, 3, 6])
-def test_a_glance_tells_what_reading_gives_without_decoding(mode: str, orientation: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("orientation", [None, 1, 3, 6])
+def test_a_glance_tells_what_reading_gives_without_decoding(mode: str, orientation: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
     exif = Image.Exif()
-    exif[0x0112] = orientation
+    if orientation is not None:
+        exif[0x0112] = orientation
     name = "a.tiff" if mode in ("CMYK", "F") else "a.png"
     if mode in ("I;16", "F"):
         levels = np.random.default_rng(0).uniform(0, 1, (14, 20)).astype(np.float32)
