@@ -148,6 +148,9 @@ class VideoWriter:
     def _choose(self, encoder: Encoder, picture: Picture) -> None:
         """Pixel format, colours and size, for this encoder."""
         self.encoder = encoder.name
+        if (least := encoder.smallest_side) > min(self._asked):
+            width, height = self._asked
+            raise VideoError(f"The encoder {encoder.name} takes sides of {least} pixels or more, not {width}x{height}. Try another codec.")
         offered = _offered(encoder)
         wanted = self._settings.pixel_format
         if wanted is None:
@@ -197,7 +200,6 @@ class VideoWriter:
             if source.index == self._reader.stream.index:
                 stream = container.add_stream(encoder.name, rate=self._reader.rate, options=self._options(encoder))
                 self._configure(stream.codec_context, encoder)
-                stream.time_base = self._reader.time_base
                 ratio = Fraction(source.sample_aspect_ratio or 1)
                 stream.codec_context.sample_aspect_ratio = 1 / ratio if picture.turns % 2 else ratio
                 stream.metadata.update(_kept(source.metadata, "ROTATE"))
