@@ -353,15 +353,19 @@ def test_times_stay(tmp_path: Path, codec: str, suffix: str) -> None:
     assert read(tmp_path / f"b{suffix}")[1] == [time * Fraction(1, 25) for time in UNEVEN] == read(tmp_path / "a.mkv")[1]
 
 
-@pytest.mark.parametrize("codec", ["h264", "av1"])
+@pytest.mark.parametrize("codec", ["av1", "vp9"])
 def test_the_last_frame_stays_as_long(tmp_path: Path, codec: str) -> None:
-    make(tmp_path / "a.mp4", codec="libx264", times=[40 * time for time in UNEVEN], time_base=Fraction(1, 1000), size=(64, 64))
-    with av.open(str(tmp_path / "a.mp4")) as container:
-        before = [packet.duration * packet.time_base for packet in container.demux(video=0) if packet.size]
+    """Not of codecs that reorder frames: MP4 ends with the frame that is decoded last."""
+    options = {"bf": "0"}  # whose order is that of time, so that the last packet is the last frame
+    times = [40 * time for time in UNEVEN]
+    make(tmp_path / "a.mp4", codec="libx264", times=times, time_base=Fraction(1, 1000), size=(64, 64), options=options)
     copy_video(tmp_path / "a.mp4", tmp_path / "b.mp4", settings=VideoSettings(codec=codec))
-    with av.open(str(tmp_path / "b.mp4")) as container:
-        after = [packet.duration * packet.time_base for packet in container.demux(video=0) if packet.size]
-    assert after[-1] == before[-1] > 0
+
+    def length(path: Path) -> Fraction:
+        with av.open(str(path)) as container:
+            return Fraction(container.duration, av.time_base)
+
+    assert length(tmp_path / "b.mp4") == length(tmp_path / "a.mp4") == UNEVEN[-1] * Fraction(1, 25) + Fraction(1, 25)
 
 
 def test_times_of_a_fine_clock_stay(tmp_path: Path) -> None:
@@ -518,7 +522,7 @@ def test_a_window(tmp_path: Path, codec: str, suffix: str, start: float, duratio
 def test_a_window_of_a_container_without_an_index(tmp_path: Path) -> None:
     """There is one key frame, at the start; and the first time is not 0."""
     times = [3600 * time for time in range(40)]
-    make(tmp_path / "a.ts", codec="libx264", times=times, time_base=Fraction(1, 90000), options={"qp": "0"}, audio=True)
+    make(tmp_path / "a.ts", codec="libx264", times=times, time_base=Fraction(1, 90000), audio=True)
     report = copy_video(tmp_path / "a.ts", tmp_path / "b.mkv", settings=FFV1, start=0.4, duration=0.2)
     frames, times = read(tmp_path / "b.mkv")
     assert_same(frames, read(tmp_path / "a.ts")[0][10:15])
