@@ -6,7 +6,7 @@ import io
 import struct
 import sys
 import threading
-import weakref
+import time
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -21,6 +21,7 @@ from torch import Tensor
 
 from span_arch.errors import MissingExtraError, NotFiniteError, OptionError, OutputError, VideoError
 from span_arch.video import VideoSettings, copy_video, probe
+from span_arch.video import reader as video_reader
 from span_arch.video import writer as video_writer
 from span_arch.video.channel import Channel
 from span_arch.video.chroma import double_columns, double_rows, halve_columns, halve_rows
@@ -94,15 +95,19 @@ def make(
             context.sample_aspect_ratio = ratio
         sound = container.add_stream("aac", rate=48000, layout="mono") if audio else None
         text = container.add_stream_from_template(template.streams.subtitles[0], opaque=True) if template is not None else None
+        frames: list[Any] = []
         for index, pts in enumerate(times or range(FRAMES)):
             planes = noise(layout, index, *size)
             frame = av.VideoFrame(*size, pixel_format)
             for number, plane in enumerate(planes):
                 view(frame, number, layout)[:] = plane
             frame.pts, frame.time_base = pts, time_base
-            container.mux(stream.encode(frame))
+            frames.append(frame)
             written.append(planes)
-        container.mux(stream.encode(None))
+        for frame in (*frames, None):
+            for packet in stream.encode(frame):
+                packet.duration = round(Fraction(1, 25) / time_base)
+                container.mux(packet)
         if sound is not None:
             waves = np.random.default_rng(0).uniform(-1, 1, (1, 48000)).astype(np.float32)
             tone = av.AudioFrame.from_ndarray(waves, format="fltp", layout="mono")
@@ -156,6 +161,12 @@ def test_chroma_that_was_doubled_is_halved_to_itself(length: int, other: int, se
     plane = torch.rand(other, -(-length // 2), generator=torch.Generator().manual_seed(seed))
     torch.testing.assert_close(halve_columns(double_columns(plane, length)), plane)
     torch.testing.assert_close(halve_rows(double_rows(plane.T, length)), plane.T)
+
+
+def test_what_chroma_of_half_the_resolution_cannot_say_becomes_its_mean() -> None:
+    stripes = torch.tensor([[1.0, 0.0]]).repeat(4, 5)
+    torch.testing.assert_close(halve_columns(stripes), torch.full((4, 5), 0.5))
+    torch.testing.assert_close(halve_rows(stripes.T)[1:-1], torch.full((3, 4), 0.5))
 
 
 def test_chroma_lies_where_it_should() -> None:
@@ -337,9 +348,24 @@ UNEVEN = [0, 1, 4, 9, 16, 17, 30]
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
 @pytest.mark.parametrize("codec", ["h264", "hevc"])
 def test_times_stay(tmp_path: Path, codec: str, suffix: str) -> None:
-    make(tmp_path / "a.mkv", times=[40 * time for time in UNEVEN], time_base=Fraction(1, 1000))
+    make(tmp_path / "a.mkv", times=[40 * time for time in UNEVEN], time_base=Fraction(1, 1000), size=(64, 64))
     copy_video(tmp_path / "a.mkv", tmp_path / f"b{suffix}", settings=VideoSettings(codec=codec))
     assert read(tmp_path / f"b{suffix}")[1] == [time * Fraction(1, 25) for time in UNEVEN] == read(tmp_path / "a.mkv")[1]
+
+
+@pytest.mark.parametrize("codec", ["av1", "vp9"])
+def test_the_last_frame_stays_as_long(tmp_path: Path, codec: str) -> None:
+    """Not of codecs that reorder frames: MP4 ends with the frame that is decoded last."""
+    options = {"bf": "0"}  # whose order is that of time, so that the last packet is the last frame
+    times = [40 * time for time in UNEVEN]
+    make(tmp_path / "a.mp4", codec="libx264", times=times, time_base=Fraction(1, 1000), size=(64, 64), options=options)
+    copy_video(tmp_path / "a.mp4", tmp_path / "b.mp4", settings=VideoSettings(codec=codec))
+
+    def length(path: Path) -> Fraction:
+        with av.open(str(path)) as container:
+            return Fraction(container.duration, av.time_base)
+
+    assert length(tmp_path / "b.mp4") == length(tmp_path / "a.mp4") == UNEVEN[-1] * Fraction(1, 25) + Fraction(1, 25)
 
 
 def test_times_of_a_fine_clock_stay(tmp_path: Path) -> None:
@@ -495,11 +521,12 @@ def test_a_window(tmp_path: Path, codec: str, suffix: str, start: float, duratio
 
 def test_a_window_of_a_container_without_an_index(tmp_path: Path) -> None:
     """There is one key frame, at the start; and the first time is not 0."""
-    make(tmp_path / "a.ts", codec="libx264", times=[3600 * time for time in range(25)], time_base=Fraction(1, 90000), options={"qp": "0"})
+    times = [3600 * time for time in range(40)]
+    make(tmp_path / "a.ts", codec="libx264", times=times, time_base=Fraction(1, 90000), audio=True)
     report = copy_video(tmp_path / "a.ts", tmp_path / "b.mkv", settings=FFV1, start=0.4, duration=0.2)
     frames, times = read(tmp_path / "b.mkv")
     assert_same(frames, read(tmp_path / "a.ts")[0][10:15])
-    assert times == [index * Fraction(1, 25) for index in range(5)]
+    assert [time - times[0] for time in times] == [index * Fraction(1, 25) for index in range(5)]
     assert report.warnings == ()
 
 
@@ -566,6 +593,12 @@ def test_a_preset_that_is_none(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["a.mkv"]
 
 
+def test_x265_is_not_given_what_breaks_it(tmp_path: Path) -> None:
+    make(tmp_path / "a.mkv")
+    with pytest.raises(VideoError, match="libx265 takes sides of 64 pixels or more, not 48x32"):
+        copy_video(tmp_path / "a.mkv", tmp_path / "b.mp4", settings=VideoSettings(codec="hevc"))
+
+
 def test_hardware_is_used_only_where_it_opens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make(tmp_path / "a.mkv")
     assert copy_video(tmp_path / "a.mkv", tmp_path / "b.mp4", settings=VideoSettings(codec="auto")).encoder == "libx264"
@@ -581,6 +614,20 @@ def test_hardware_is_used_only_where_it_opens(tmp_path: Path, monkeypatch: pytes
     assert copy_video(tmp_path / "a.mkv", tmp_path / "c.mp4", settings=VideoSettings(codec="auto")).encoder == "mpeg4"
     assert tried == ["h264_nvenc", "mpeg4"]
     assert probe(tmp_path / "c.mp4").codec == "mpeg4"
+
+
+def test_a_song_with_a_cover_is_no_video(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "a.mp4"), "w") as container:
+        cover, sound = container.add_stream("mjpeg", rate=1), container.add_stream("aac", rate=48000, layout="mono")
+        cover.width, cover.height, cover.pix_fmt, cover.disposition = 16, 16, "yuvj420p", av.stream.Disposition.attached_pic.value
+        picture = av.VideoFrame(16, 16, "yuvj420p")
+        tone = av.AudioFrame.from_ndarray(np.zeros((1, 4096), np.float32), format="fltp", layout="mono")
+        tone.sample_rate, picture.pts, tone.pts = 48000, 0, 0
+        for stream, frame in ((cover, picture), (sound, tone)):
+            container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+    with pytest.raises(VideoError, match="has no video stream; its streams: audio, video"):
+        probe(tmp_path / "a.mp4")
 
 
 def test_without_pyav_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -754,21 +801,35 @@ def test_a_transform_that_does_not_give_one_for_each(tmp_path: Path, many: bool)
         copy_video(tmp_path / "a.mkv", tmp_path / "b.mkv", transform)
 
 
-def test_memory_does_not_grow_with_the_length(tmp_path: Path) -> None:
-    """Never are there more frames under way than the queues, and what the transform looks ahead, hold."""
-    make(tmp_path / "a.mkv", times=list(range(60)))
-    alive: list[weakref.ref[Tensor]] = []
-    most = 0
+def test_memory_does_not_grow_with_the_length(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow the transform or the encoder is, the others wait for it after a few frames."""
+    make(tmp_path / "a.mkv", times=list(range(40)))
+    read_image, decoded, ahead = video_reader.image_of, 0, [0]
+    written: list[int] = []
 
-    def transform(frames: Iterator[Tensor]) -> Iterator[Tensor]:
-        nonlocal most
-        for frame in frames:
-            alive.append(weakref.ref(frame))
-            most = max(most, sum(one() is not None for one in alive))
+    def image_of(*arguments: Any) -> Tensor:
+        nonlocal decoded
+        decoded += 1
+        return read_image(*arguments)
+
+    def slow(frames: Iterator[Tensor]) -> Iterator[Tensor]:
+        for taken, frame in enumerate(frames, start=1):
+            time.sleep(0.002)
+            ahead.append(decoded - taken)
             yield frame
 
-    copy_video(tmp_path / "a.mkv", tmp_path / "b.mkv", transform)
-    assert most <= 10
+    write = video_writer.VideoWriter.write
+
+    def slow_write(self: video_writer.VideoWriter, frame: Any) -> None:
+        time.sleep(0.004)
+        write(self, frame)
+        written.append(decoded)
+
+    monkeypatch.setattr(video_reader, "image_of", image_of)
+    monkeypatch.setattr(video_writer.VideoWriter, "write", slow_write)
+    copy_video(tmp_path / "a.mkv", tmp_path / "b.mkv", slow)
+    assert max(ahead) <= 4
+    assert max(seen - index for index, seen in enumerate(written, start=1)) <= 9
 
 
 def test_a_channel_passes_things_and_errors_on() -> None:

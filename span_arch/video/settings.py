@@ -42,6 +42,8 @@ class Encoder:
     """Whether it takes chroma of half the resolution where a side is odd."""
     odd_options: Mapping[str, str] = field(default_factory=dict[str, str])
     """What it is told beside, if one is."""
+    smallest_side: int = 1
+    """In pixels."""
 
 
 _X264 = Encoder("libx264", quality="crf", default_quality=16, preset="preset")
@@ -49,7 +51,8 @@ _AV1 = Encoder("libsvtav1", quality="crf", default_quality=20, worst_quality=63,
 
 CODECS: Mapping[str, Encoder] = {
     "h264": _X264,
-    "hevc": Encoder("libx265", {"x265-params": "log-level=error"}, "crf", 18, preset="preset"),
+    # x265 writes outside of its memory if both sides are shorter than one of its blocks
+    "hevc": Encoder("libx265", {"x265-params": "log-level=error"}, "crf", 18, preset="preset", smallest_side=64),
     "av1": _AV1,
     "vp9": Encoder("libvpx-vp9", {"row-mt": "1"}, "crf", 22, 63, preset="cpu-used", default_preset="3", odd_sizes=True),
     "prores": Encoder("prores_ks", {"vendor": "apl0"}),

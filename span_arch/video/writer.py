@@ -111,6 +111,9 @@ class VideoWriter(Muxer):
     def _choose(self, encoder: Encoder, picture: Picture) -> None:
         """Pixel format, colours and size, for this encoder."""
         self.encoder = encoder.name
+        if (least := encoder.smallest_side) > min(self._asked):
+            width, height = self._asked
+            raise VideoError(f"The encoder {encoder.name} takes sides of {least} pixels or more, not {width}x{height}. Try another codec.")
         offered = _offered(encoder)
         wanted = self._settings.pixel_format
         if wanted is None:
