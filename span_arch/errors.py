@@ -12,6 +12,7 @@
     ├── OptionError                    a setting outside its range
     ├── VerificationError              a file that was written and does not do what it should
     ├── OutputError                    a file that exists already or cannot be written
+    │   └── DiskFullError              there is no room left for it
     ├── MissingExtraError              a package that only some need, and that is not installed
     ├── NotFiniteError                 a network that answers with NaN or infinity even in float32
     └── OutOfMemoryError               not even the smallest tile fits
@@ -64,6 +65,10 @@ class OptionError(SpanArchError):
 
 class OutputError(SpanArchError):
     """A file that exists already, or that cannot be written."""
+
+
+class DiskFullError(OutputError):
+    """A file for which there is no room left, nor for any other."""
 
 
 class MissingExtraError(SpanArchError):

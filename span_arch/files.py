@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .errors import OutputError
+from .errors import DiskFullError, OutputError
+
+_umask = os.umask(0o077)  # it can only be read by setting it, which other threads would feel later on
+os.umask(_umask)
 
 
 def check_output(path: Path, *, overwrite: bool) -> None:
@@ -29,6 +33,19 @@ def check_output(path: Path, *, overwrite: bool) -> None:
         raise OutputError(f"'{path}' cannot be written: there is no folder '{path.parent}'. Make it first.")
 
 
+def make_folder(path: Path) -> None:
+    """Makes a folder, and those that it is in; one that is there already is left as it is.
+
+    Raises:
+        OutputError: it cannot be made.
+        DiskFullError: the disk is full.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _error(f"The folder '{path}' cannot be made", error) from error
+
+
 @contextmanager
 def replacing(path: Path, *, overwrite: bool) -> Generator[Path]:
     """A temporary file beside ``path``, with its suffix, that takes its place once the block is left in peace.
@@ -36,7 +53,8 @@ def replacing(path: Path, *, overwrite: bool) -> Generator[Path]:
     If the block fails, or the process dies, what was at ``path`` is still there, whole.
 
     Raises:
-        OutputError: as `check_output`; or the folder cannot be written to, or the disk is full.
+        OutputError: as `check_output`; or the folder cannot be written to.
+        DiskFullError: the disk is full, or what one may put on it.
     """
     check_output(path, overwrite=overwrite)
     temporary: Path | None = None
@@ -46,16 +64,15 @@ def replacing(path: Path, *, overwrite: bool) -> Generator[Path]:
         temporary = Path(name)
         yield temporary
         check_output(path, overwrite=overwrite)  # somebody else may have been quicker
-        temporary.chmod(0o666 & ~_umask())  # mkstemp makes files that only their owner can read
+        temporary.chmod(0o666 & ~_umask)  # mkstemp makes files that only their owner can read
         temporary.replace(path)
     except OSError as error:
-        raise OutputError(f"'{path}' cannot be written: {error.strerror or error}.") from error
+        raise _error(f"'{path}' cannot be written", error) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
 
 
-def _umask() -> int:
-    mask = os.umask(0o077)  # it can only be read by setting it
-    os.umask(mask)
-    return mask
+def _error(what: str, error: OSError) -> OutputError:
+    kind = DiskFullError if error.errno in (errno.ENOSPC, errno.EDQUOT) else OutputError
+    return kind(f"{what}: {error.strerror or error}.")

@@ -14,6 +14,7 @@ from PIL import Image
 import span_arch
 from span_arch import cli
 from span_arch.archs.span import SPAN
+from span_arch.batch import pictures
 
 
 @pytest.fixture(autouse=True)
@@ -84,7 +85,7 @@ def damaged(path: str) -> None:
         (["damaged.png", "out.png"], 4, "damaged"),
         (["in.png", "out.xyz"], 5, "no format"),
         (["in.png", "none/out.png"], 5, "no folder"),
-        (["in.png", "."], 5, "no format"),
+        (["in.png", "."], 5, "would replace that file itself"),
         (["alpha.png", "out.jpg"], 5, "transparency"),
         (["info", "page.pth"], 3, "web page"),
         (["evaluate", "none", "--model", "spanx2_ch48"], 4, "no folder"),
@@ -202,7 +203,7 @@ def test_ctrl_c_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch, capsys: p
         raise KeyboardInterrupt
 
     draw("in.png")
-    monkeypatch.setattr(cli, "upscale_frames", interrupted)
+    monkeypatch.setattr(pictures, "upscale_frames", interrupted)
     assert run("in.png", "out.png") == 130
     assert "stopped" in capsys.readouterr().err
     assert [path.name for path in Path().iterdir()] == ["in.png"]

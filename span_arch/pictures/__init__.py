@@ -5,17 +5,19 @@ that whoever takes any picture needs one path for all of them.
 """
 
 from .containers import check_fits, check_format
-from .contents import Animation, Frame, Info, Picture
-from .read import read_picture, read_pictures
+from .contents import Animation, Frame, Glance, Info, Picture
+from .read import glance, read_picture, read_pictures
 from .write import write_picture, write_pictures
 
 __all__ = [
     "Animation",
     "Frame",
+    "Glance",
     "Info",
     "Picture",
     "check_fits",
     "check_format",
+    "glance",
     "read_picture",
     "read_pictures",
     "write_picture",

@@ -31,6 +31,20 @@ class Info:
 
 
 @dataclass(frozen=True)
+class Glance:
+    """What the header of a picture file tells."""
+
+    width: int
+    """Upright, in pixels."""
+    height: int
+    channels: int
+    """1, 3 or 4, as it is read; of an animation 4 also where its transparency hides nothing in the end."""
+    bits: int
+    """Bits a channel, 8 or 16."""
+    frames: int
+
+
+@dataclass(frozen=True)
 class Picture:
     """One image."""
 

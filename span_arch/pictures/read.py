@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ..errors import ImageError
 from .containers import extensions
-from .contents import Animation, Frame, Picture
+from .contents import Animation, Frame, Glance, Picture
 from .deep import is_deep, read_deep
 from .metadata import read_info
 
@@ -51,14 +51,29 @@ def read_pictures(path: Path) -> Animation:
         MissingExtraError: it has 16 bits a channel, and imagecodecs is not installed.
     """
     with _opened(path) as file, _quiet():
-        count: int = getattr(file, "n_frames", 1) if file.format in _ANIMATED else 1
-        first = 1 if file.format == "PNG" and file.info.get("default_image") else 0  # it is for programs that know no animations
-        if count - first > 1:
-            frames = _Frames(path, _mode(file, range(first, count)), range(first, count))
+        indices = _indices(file)
+        if len(indices) > 1:
+            frames = _Frames(path, _mode(file, indices), indices)
             file.seek(0)
-            return Animation(frames, read_info(file, bits=8), count - first)
+            return Animation(frames, read_info(file, bits=8), len(indices))
         picture = _still(path, file)
         return Animation((Frame(picture.image),), picture.info)
+
+
+def glance(path: Path) -> Glance:
+    """What there is to know of a picture without decoding its pixels.
+
+    Raises:
+        ImageError: as `read_pictures`; what is damaged behind the header is not seen.
+    """
+    with _opened(path) as file, _quiet():
+        frames, numbers = len(_indices(file)), file.mode == "F" or file.mode.startswith("I")
+        deep = frames == 1 and (numbers or is_deep(file))
+        grey = numbers or (file.mode in ("1", "L", "LA") and (frames == 1 or file.format != "GIF"))
+        channels = 4 if file.has_transparency_data else 1 if grey else 3
+        turned = _orientation_told(file) in (5, 6, 7, 8)
+        width, height = reversed(file.size) if turned else file.size
+        return Glance(width, height, channels, 16 if deep else 8, frames)
 
 
 @dataclass(frozen=True)
@@ -135,6 +150,13 @@ def _reason(path: Path, error: Exception) -> str:
     return f"'{path}' cannot be read as a picture: {error}. It is damaged, or a download broke off."
 
 
+def _indices(file: Image.Image) -> range:
+    """The images of a file that follow in time; if there is only one, it is the picture."""
+    count: int = getattr(file, "n_frames", 1) if file.format in _ANIMATED else 1
+    first = 1 if file.format == "PNG" and file.info.get("default_image") else 0  # it is for programs that know no animations
+    return range(first, count) if count - first > 1 else range(1)
+
+
 def _mode(file: Image.Image, indices: range) -> str:
     """The mode that all frames are read in, so that they have one shape."""
     for index in indices:  # an alpha channel is often there for nothing, or for what does not change from frame to frame
@@ -185,6 +207,13 @@ def _to_srgb(image: Image.Image) -> Image.Image:
 
 def _orientation(file: Image.Image) -> int:
     return file.getexif().get(ExifTags.Base.Orientation, 1)
+
+
+def _orientation_told(file: Image.Image) -> int:
+    """The same of a header alone: to find it behind the pixels of a PNG, Pillow would decode them."""
+    if file.format == "PNG" and "exif" not in file.info:
+        return 1
+    return _orientation(file)
 
 
 def _turned(levels: NDArray[Any], orientation: int) -> NDArray[Any]:

@@ -1,0 +1,60 @@
+"""How long jobs will take, measured rather than known."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from ..settings import Settings
+from ..upscale import Model, upscale_frames
+from .job import Job
+from .look import Foresight
+
+_SIDE = 256
+"""Pixels of a side of what is tried, at most: enough for the speed to be that of large pictures."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What jobs will take, about."""
+
+    seconds: float
+    """Of the network alone, which reading and writing mostly hide behind."""
+    pixels: int
+    """Of all results."""
+    bytes: int
+    """Of all results, uncompressed."""
+
+
+def estimate(model: Model, jobs: Sequence[tuple[Job, Foresight]], *, device: torch.device | str | None = None) -> Estimate:
+    """Upscales a small image of noise for every kind of settings among the jobs, and reckons from there.
+
+    Args:
+        model: as in `upscale_frames`.
+        jobs: with what was foreseen of each.
+        device: as in `upscale_frames`.
+
+    Raises:
+        SpanArchError: as `upscale_frames`.
+    """
+    speeds: dict[Settings, float] = {}
+    seconds = 0.0
+    largest = max((foresight for _, foresight in jobs), key=lambda foresight: foresight.before[0] * foresight.before[1])
+    for job, foresight in jobs:
+        plain = replace(job.settings, size=None)
+        if plain not in speeds:
+            speeds[plain] = _seconds_per_pixel(model, plain, largest, device)
+        seconds += speeds[plain] * foresight.frames * foresight.shown
+    return Estimate(seconds, sum(seen.pixels for _, seen in jobs), sum(seen.bytes for _, seen in jobs))
+
+
+def _seconds_per_pixel(model: Model, settings: Settings, like: Foresight, device: torch.device | str | None) -> float:
+    height, width = (min(side, _SIDE) for side in like.before)
+    image = torch.rand(height, width, 3)
+    list(upscale_frames(model, [image], settings, device=device))  # the first run prepares what the others share
+    begun = time.perf_counter()
+    list(upscale_frames(model, [image], settings, device=device))
+    return (time.perf_counter() - begun) / (height * width)

@@ -1,0 +1,187 @@
+"""``span-upscale``: pictures and videos, one or many."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+import torch
+
+from ..batch import Found, Job, Outcome, default_codec, find, formats_of, run_job, upscale_jobs
+from ..errors import OptionError
+from ..memory import best_device
+from ..model import FamilyModel
+from ..report import Report
+from ..video import VideoSettings
+from ..video.settings import AUTO, CODECS
+from .bars import Bars
+from .foresee import tell_what_would_be_done
+from .options import add_model, loaded
+from .settings import add_settings, settings
+from .version import version
+
+_DEFAULT_MODEL = "spanx4_ch48"
+_SOME_FAILED = 1
+_STOPPED = 130
+
+
+def parser() -> argparse.ArgumentParser:
+    """Of its command line."""
+    parser = argparse.ArgumentParser(
+        prog="span-upscale",
+        description="Upscales pictures and videos with a network of the SPAN family.",
+        epilog="Further commands: 'span-upscale info MODEL' tells what a model is; 'span-upscale convert IN OUT' writes it for another "
+        "program; 'span-upscale evaluate DIR --model MODEL' measures PSNR and SSIM on a benchmark. Each has its own --help.",
+    )
+    parser.add_argument(
+        "inputs",
+        nargs="+",
+        metavar="INPUT",
+        help="a picture, an animation, a video, a folder of them, or a pattern such as 'scans/*.png'",
+    )
+    parser.add_argument(
+        "output",
+        metavar="OUTPUT",
+        help="for one file, where to write the result; the suffix chooses the format. Otherwise a folder, in which files keep their names",
+    )
+    add_model(parser, "--model", default=_DEFAULT_MODEL)
+    parser.add_argument("--device", type=_device, metavar="NAME", help="where to compute, such as cuda:1 or cpu (default: a GPU, if any)")
+    add_settings(parser)
+    _add_files(parser)
+    _add_formats(parser)
+    parser.add_argument("--dry-run", action="store_true", help="tell what would be done, and about how long it would take; write nothing")
+    parser.add_argument("-v", "--verbose", action="store_true", help="name every file that is done, skipped or ignored")
+    parser.add_argument("--version", action="version", version=f"span-upscale {version()}")
+    parser.set_defaults(run=_run)
+    return parser
+
+
+def _add_files(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("files")
+    group.add_argument("-r", "--recursive", action="store_true", help="folders within folders, too; OUTPUT has the same ones then")
+    existing = group.add_mutually_exclusive_group()
+    existing.add_argument("--overwrite", action="store_const", dest="existing", const="replace", help="replace files that are there")
+    existing.add_argument("--skip-existing", action="store_const", dest="existing", const="skip", help="leave out what is there already")
+    parser.set_defaults(existing="keep")
+
+
+def _add_formats(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("formats")
+    group.add_argument(
+        "--format",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="in a folder: write pictures as png, jpg, webp, avif, gif or tiff, or videos as mp4, mov, mkv or webm; may be given for both "
+        "(default: as the input; what cannot be written becomes png or mkv)",
+    )
+    group.add_argument("--quality", type=int, metavar="N", help="of JPEG, WebP and AVIF, 1 to 100 (default: 95, lossless, 90)")
+    group.add_argument("--codec", choices=(AUTO, *CODECS), help="of videos (default: h264; in .webm av1)")
+    group.add_argument("--video-quality", type=float, metavar="N", help="constant rate factor of videos: lower is better, and larger")
+    group.add_argument(
+        "--pixel-format", metavar="NAME", help="of videos, as FFmpeg has it: yuv420p plays everywhere (default: as the input)"
+    )
+
+
+def _run(options: argparse.Namespace) -> int:
+    formats = formats_of(options.format)
+    asked = settings(options)
+    if options.quality is not None and not 1 <= options.quality <= 100:
+        raise OptionError(f"The quality is {options.quality}; expected 1 to 100.")
+    found = find(options.inputs, options.output, recursive=options.recursive, formats=formats)
+    if options.format and not found.folder:
+        raise OptionError(f"--format is for folders; the suffix of '{options.output}' says what to write. Leave one of them out.")
+    jobs = [
+        Job(source, target, asked, options.quality, _video(options, target), options.existing, found.folder)
+        for source, target in found.pairs
+    ]
+    model, device = loaded(options), options.device or best_device()
+    if options.dry_run:
+        return _foresee(model, jobs, found, device, verbose=options.verbose)
+    if found.folder:
+        return _upscale_all(model, jobs, found, device, verbose=options.verbose)
+    return _upscale_one(model, jobs[0], device)
+
+
+def _upscale_one(model: FamilyModel, job: Job, device: torch.device) -> int:
+    reports: list[Report] = []
+    with Bars(1) as bars:
+        outcome = run_job(model, job, device=device, progress=bars, report=reports.append)
+    if outcome.error is not None:
+        raise outcome.error
+    print(f"{job.target}: {' '.join([str(reports[0]), *outcome.notes])}" if reports else outcome)
+    return 0
+
+
+def _upscale_all(model: FamilyModel, jobs: Sequence[Job], found: Found, device: torch.device, *, verbose: bool) -> int:
+    outcomes: list[Outcome] = []
+    begun, stopped = time.perf_counter(), False
+    with Bars(len(jobs)) as bars:
+        try:
+            with closing(upscale_jobs(model, jobs, device=device, progress=bars)) as stream:
+                for outcome in stream:
+                    outcomes.append(outcome)
+                    bars.tick()
+                    if verbose and outcome.error is None:
+                        bars.say(str(outcome))
+        except KeyboardInterrupt:
+            stopped = True
+    _tell(outcomes, found, time.perf_counter() - begun, verbose=verbose)
+    left = len(jobs) - len(outcomes)
+    if stopped:
+        print(f"span-upscale: stopped; what is done is kept, and {left} of {len(jobs)} files are left.", file=sys.stderr)
+        return _STOPPED
+    if left:
+        print(f"span-upscale: there is no room left; {left} of {len(jobs)} files were not tried.", file=sys.stderr)
+    return _told_failures([str(outcome) for outcome in outcomes if outcome.error is not None], found)
+
+
+def _foresee(model: FamilyModel, jobs: Sequence[Job], found: Found, device: torch.device, *, verbose: bool) -> int:
+    failing = tell_what_would_be_done(model, jobs, device)
+    if failing and not found.folder:
+        raise failing[0][1]
+    _tell_ignored(found, verbose=verbose)
+    return _told_failures([f"{job.source}: {error}" for job, error in failing], found)
+
+
+def _tell(outcomes: Sequence[Outcome], found: Found, seconds: float, *, verbose: bool) -> None:
+    counts = Counter(outcome.state for outcome in outcomes)
+    parts = [f"{counts[state]} {state}" for state in ("done", "skipped", "failed") if counts[state] or state == "done"]
+    speed = f" ({counts['done'] / seconds:.1f} files/s)" if counts["done"] else ""
+    print(f"{', '.join(parts)} in {seconds:.1f} s{speed}.")
+    _tell_ignored(found, verbose=verbose)
+
+
+def _tell_ignored(found: Found, *, verbose: bool) -> None:
+    if verbose:
+        for path in found.ignored:
+            print(f"{path}: ignored, it is neither a picture nor a video.")
+    elif found.ignored:
+        print(f"Ignored, being neither pictures nor videos: {len(found.ignored)} (-v names them).")
+
+
+def _told_failures(lines: Sequence[str], found: Found) -> int:
+    """Lists what failed, and returns the exit code."""
+    every = [*map(str, found.errors), *lines]
+    if not every:
+        return 0
+    print("\n  ".join([f"span-upscale: {len(every)} failed:", *every]), file=sys.stderr)
+    return _SOME_FAILED
+
+
+def _video(options: argparse.Namespace, target: Path) -> VideoSettings:
+    return VideoSettings(options.codec or default_codec(target), options.video_quality, None, options.pixel_format)
+
+
+def _device(text: str) -> torch.device:
+    try:
+        device = torch.device(text)
+        torch.zeros(1, device=device).cpu()
+    except (RuntimeError, AssertionError) as error:
+        raise argparse.ArgumentTypeError(f"there is no device '{text}' here ({str(error).splitlines()[0]})") from None
+    return device
