@@ -47,10 +47,15 @@ def make_folder(path: Path) -> None:
 
 
 @contextmanager
-def replacing(path: Path, *, overwrite: bool) -> Generator[Path]:
+def replacing(path: Path, *, overwrite: bool, durable: bool = False) -> Generator[Path]:
     """A temporary file beside ``path``, with its suffix, that takes its place once the block is left in peace.
 
     If the block fails, or the process dies, what was at ``path`` is still there, whole.
+
+    Args:
+        path: of the file.
+        overwrite: whether a file that is there may be replaced.
+        durable: whether a power cut right afterwards may not cost it either, for which the disk is waited for.
 
     Raises:
         OutputError: as `check_output`; or the folder cannot be written to.
@@ -65,6 +70,9 @@ def replacing(path: Path, *, overwrite: bool) -> Generator[Path]:
         yield temporary
         check_output(path, overwrite=overwrite)  # somebody else may have been quicker
         temporary.chmod(0o666 & ~_umask)  # mkstemp makes files that only their owner can read
+        if durable:
+            with temporary.open("r+b") as file:
+                os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
         raise _error(f"'{path}' cannot be written", error) from error

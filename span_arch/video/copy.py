@@ -94,7 +94,7 @@ def copy_video(
         with replacing(target, overwrite=overwrite) as temporary:
             writer = VideoWriter(temporary, reader, settings)
             try:
-                _run(reader, writer, transform, progress)
+                run(reader, writer, transform, progress)
                 writer.close()
             except SpanArchError as error:
                 writer.close()
@@ -105,17 +105,23 @@ def copy_video(
                 raise type(error)(f"{error} The {writer.frames} frames that were finished are in '{part}'.") from error
             finally:
                 writer.abandon()
-        return VideoReport(writer.frames, reader.broken, writer.encoder, tuple(_warnings(reader, writer)))
+        return VideoReport(
+            writer.frames, reader.broken, writer.encoder, (*reader.warnings, *warnings_of(reader.broken, reader.name), *writer.warnings)
+        )
 
 
-def _warnings(reader: VideoReader, writer: VideoWriter) -> Iterator[str]:
-    yield from reader.warnings
-    if reader.broken:
-        yield f"{reader.broken} of the frames of {reader.name} could not be decoded and were left out; the others keep their times."
-    yield from writer.warnings
+def warnings_of(broken: int, name: str) -> list[str]:
+    """What is to be said of so many broken frames of a video."""
+    return [f"{broken} of the frames of {name} could not be decoded and were left out; the others keep their times."] if broken else []
 
 
-def _run(reader: VideoReader, writer: VideoWriter, transform: Transform, progress: Progress | None) -> None:
+def run(reader: VideoReader, writer: VideoWriter, transform: Transform, progress: Progress | None = None) -> None:
+    """Reads all, and writes it, by way of a function; the three go on at the same time. The writer is left open.
+
+    Raises:
+        SpanArchError: of the library, after what was finished until then was written.
+        BaseException: of another kind, at once.
+    """
     decoded: Channel[Frame] = Channel(_AHEAD)
     done: Channel[Frame] = Channel(_AHEAD)
     with ThreadPoolExecutor(2) as pool:

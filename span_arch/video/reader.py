@@ -68,11 +68,14 @@ class VideoReader:
         self.time_base: Fraction = self.stream.time_base
         self.rate = rate_of(self.stream)
         self.broken = 0
-        """How many packets could not be decoded."""
+        """How many packets of the window could not be decoded."""
         self.warnings: list[str] = []
         self.origin, self.length = _window(container, self.stream, name, start, duration)
         """The second that is to become 0, and how many follow; None is all that there are."""
+        self.shift = round(self.origin / self.time_base)
+        """The time stamp in the source that is to become 0."""
         self._seek = start != 0
+        self._wanted = [one for one in container.streams if one.type in ("video", "audio", "subtitle") and not is_cover(one)]
         self._decoder = decoder_of(self.stream)
         self._durations: dict[int, int] = {}
         self._last: int | None = None
@@ -96,42 +99,46 @@ class VideoReader:
         Raises:
             VideoError: frames change their size, or there is none.
         """
-        for packet in self._packets():
-            if packet.stream is not self.stream:
-                if packet.size and _fit(packet, self.origin, self.length):
-                    yield packet
-            elif packet.size:
-                yield from self._decoded(packet)
+        for packet in self.packets():
+            if packet.stream is self.stream:
+                if packet.size:
+                    yield from self._decoded(packet)
+            elif self._fits(packet):
+                yield packet
         yield from self._decoded(None)
-        if self.picture is None and self._error is None and self._outside:
-            raise VideoError(f"No frame of {self.name} begins in the window from {float(self.origin):.3f} s on. Choose a longer one.")
-        if self.picture is None:
-            raise no_frames(self.name, self._error)
+        self._check_end()
 
-    def _packets(self) -> Iterator[Any]:
-        """All packets from the last key frame before the window to the end of what is in it."""
-        av = pyav()
-        wanted = [one for one in self.container.streams if one.type in ("video", "audio", "subtitle") and not is_cover(one)]
-        if self._seek:
-            self._go_to_the_window()
-        open_ended = {stream.index for stream in wanted if stream.type != "subtitle"}
-        packets = self.container.demux(wanted)
+    def others(self) -> Iterator[Any]:
+        """The packets of other streams alone, as they come with the frames; nothing is decoded."""
+        return (packet for packet in self.packets() if packet.stream is not self.stream and self._fits(packet))
+
+    def packets(self) -> Iterator[Any]:
+        """All packets, as they are in the source, from the last key frame before the window to the end of what is in it."""
+        self._search()
+        yield from self._demuxed()
+
+    def _demuxed(self) -> Iterator[Any]:
+        """All packets from where the container is to the end of what is in the window."""
+        open_ended = {stream.index for stream in self._wanted if stream.type != "subtitle"}
+        packets = self.container.demux(self._wanted)
         while open_ended:
             try:
                 with self.lock:
                     packet = next(packets, None)
-            except av.error.FFmpegError as error:
+            except pyav().error.FFmpegError as error:
                 self.warnings.append(f"{self.name} cannot be read to its end ({reason(error)}); what came before is there.")
                 return
             if packet is None:
                 return
-            if self.length is not None and packet.dts is not None and packet.dts * packet.time_base >= self.origin + self.length:
+            if packet.dts is not None and self._is_behind(packet):
                 open_ended.discard(packet.stream.index)
             else:
                 yield packet
 
-    def _go_to_the_window(self) -> None:
-        """To the last key frame before it; to the start if that is not found, as in MPEG-TS, which has no index."""
+    def _search(self) -> None:
+        """Goes to the last key frame before the window; to the start if that is not found, as in MPEG-TS, which has no index."""
+        if not self._seek:
+            return
         av = pyav()
         for time in (self.origin, Fraction(0)):
             try:
@@ -144,13 +151,36 @@ class VideoReader:
                 continue
         self.container.seek(0, backward=True)
 
+    def _seek_to(self, time: int, stream: Any) -> None:
+        try:
+            self.container.seek(time, stream=stream, backward=True)
+        except pyav().error.FFmpegError:  # a container that cannot seek is read from where it is
+            self.warnings.append(f"{self.name} cannot be searched; it was read from its start.")
+
+    def _is_behind(self, packet: Any) -> bool:
+        """Whether no packet that comes after this one in its stream is in the window."""
+        return self.length is not None and packet.dts * packet.time_base >= self.origin + self.length
+
+    def _is_inside(self, pts: int) -> bool:
+        """Whether a frame of this time, counted from the start of the window, is in it."""
+        return (pts >= 0 or not self._seek) and (self.length is None or pts * self.time_base < self.length)
+
+    def _fits(self, packet: Any) -> bool:
+        return bool(packet.size) and _fit(packet, self.origin, self.length)
+
+    def _check_end(self) -> None:
+        if self.picture is None and self._error is None and self._outside:
+            raise VideoError(f"No frame of {self.name} begins in the window from {float(self.origin):.3f} s on. Choose a longer one.")
+        if self.picture is None:
+            raise no_frames(self.name, self._error)
+
     def _decoded(self, packet: Any) -> Iterator[Frame]:
         if packet is not None and packet.pts is not None and packet.duration:
             self._durations[packet.pts] = packet.duration
         try:
             frames = self._decoder.decode(packet)
         except pyav().error.FFmpegError as error:
-            if packet is not None:
+            if packet is not None and (packet.pts is None or self._is_inside(packet.pts - self.shift)):
                 self.broken, self._error = self.broken + 1, error
             return
         for frame in frames:
@@ -163,13 +193,11 @@ class VideoReader:
 
     def _time(self, stamp: int | None) -> int | None:
         """The time of a frame in the window; None if it is outside. Where there is none, or it goes back, the next in the frame rate."""
-        pts = None if stamp is None else stamp - round(self.origin / self.time_base)
+        pts = None if stamp is None else stamp - self.shift
         if pts is None or (self._last is not None and pts <= self._last):
             step = max(1, round(1 / (self.rate * self.time_base)))
             pts = 0 if self._last is None else self._last + step
-        if pts < 0 and self._seek:
-            return None
-        if self.length is not None and pts * self.time_base >= self.length:
+        if not self._is_inside(pts):
             return None
         self._last = pts
         return pts

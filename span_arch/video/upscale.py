@@ -10,7 +10,7 @@ from spandrel import ImageModelDescriptor
 from torch import Tensor, nn
 
 from ..meter import Progress
-from ..report import Report
+from ..report import Report, Reporter
 from ..settings import Settings
 from ..upscale import upscale_frames
 from .copy import Transform, VideoReport, copy_video, unchanged
@@ -60,11 +60,25 @@ def upscale_video(
         SpanArchError: as `upscale_frames` and `copy_video`.
     """
     reports: list[Report] = []
-
-    def transform(frames: Iterator[Tensor]) -> Iterator[Tensor]:
-        return look(
-            upscale_frames(model, frames, settings, count=count, device=device, room=room, progress=progress, report=reports.append)
-        )
-
+    transform = upscaling(model, settings, count=count, device=device, room=room, progress=progress, look=look, report=reports.append)
     told = copy_video(source, target, transform, video, start=start, duration=duration, overwrite=overwrite)
     return reports[0], told
+
+
+def upscaling(
+    model: ImageModelDescriptor[nn.Module],
+    settings: Settings | None,
+    *,
+    count: int,
+    device: torch.device | str | None,
+    room: Callable[[int], int] | None,
+    progress: Progress | None,
+    look: Transform,
+    report: Reporter,
+) -> Transform:
+    """The transform that upscales; what it is given is as in `upscale_video`."""
+
+    def transform(frames: Iterator[Tensor]) -> Iterator[Tensor]:
+        return look(upscale_frames(model, frames, settings, count=count, device=device, room=room, progress=progress, report=report))
+
+    return transform

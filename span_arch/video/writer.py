@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import torch
@@ -15,44 +14,34 @@ from ._av import pyav, reason
 from .colour import BT709, RGB, Colour
 from .frames import frame_of
 from .layout import Layout, closest, parse, planar
+from .muxer import Muxer
 from .reader import Frame, Picture, VideoReader
 from .settings import Encoder, VideoSettings, container_format, encoders, options
-from .source import is_cover
-
-_STALE = (
-    "DURATION", "ENCODER", "BPS", "NUMBER_OF_", "_STATISTICS", "CREATION_TIME", "VENDOR_ID", "MAJOR_BRAND", "MINOR_VERSION",
-    "COMPATIBLE_BRANDS", "ALPHA_MODE",
-)  # fmt: skip
-"""Beginnings of the names of metadata that tell of the old file, and would not be true of the new one."""
 
 
-class VideoWriter:
+class VideoWriter(Muxer):
     """Writes what a `VideoReader` reads. The file is begun with the first frame, which tells its size.
 
     Args:
         path: of the file; its suffix tells the container.
         reader: what it is made of.
         settings: how.
+        alone: whether there is to be nothing but the frames.
 
     Raises:
         OptionError: the settings contradict each other or the suffix.
     """
 
-    def __init__(self, path: Path, reader: VideoReader, settings: VideoSettings) -> None:
-        self._path, self._reader, self._settings = path, reader, settings
+    def __init__(self, path: Path, reader: VideoReader, settings: VideoSettings, *, alone: bool = False) -> None:
+        super().__init__(path, reader, alone=alone)
+        self._settings = settings
         self._candidates = encoders(path, settings)
-        self._lock = Lock()
-        self._container: Any = None
         self._stream: Any = None
-        self._waiting: list[Any] = []
-        self._copies: dict[int, Any] = {}
         self._durations: dict[int, int] = {}
-        self._closed = False
         self.encoder = ""
         """What FFmpeg calls the encoder; known once the first frame is there."""
         self.frames = 0
         """How many were taken."""
-        self.warnings: list[str] = []
 
     def write(self, frame: Frame) -> None:
         """Encodes a frame.
@@ -75,18 +64,6 @@ class VideoWriter:
         self._encode(coded)
         self.frames += 1
 
-    def copy(self, packet: Any) -> None:
-        """Takes a packet of another stream; from any thread.
-
-        Raises:
-            OSError: the file cannot be written.
-        """
-        with self._lock:
-            if self._container is None:
-                self._waiting.append(packet)
-            elif not self._closed:
-                self._pass_on(packet)
-
     def close(self) -> None:
         """Ends the file, if it was begun: the encoder gives what it has kept back.
 
@@ -101,13 +78,6 @@ class VideoWriter:
         finally:
             self.abandon()
 
-    def abandon(self) -> None:
-        """Closes the file as it is."""
-        with self._lock:
-            if self._container is not None and not self._closed:
-                self._closed = True
-                self._container.close()
-
     def _encode(self, frame: Any) -> None:
         try:
             packets = self._stream.encode(frame)
@@ -116,12 +86,9 @@ class VideoWriter:
         with self._lock:
             for packet in packets:
                 packet.duration = self._durations.pop(packet.pts, packet.duration)
+                if frame is None and self.frames == 1:
+                    packet.dts = packet.pts  # of a single frame, x265 tells what happens to be in memory
                 self._container.mux(packet)
-
-    def _pass_on(self, packet: Any) -> None:
-        if (stream := self._copies.get(packet.stream.index)) is not None:
-            packet.stream = stream
-            self._container.mux(packet)
 
     def _begin(self, width: int, height: int) -> None:
         picture = self._reader.picture
@@ -129,21 +96,17 @@ class VideoWriter:
         self._asked = (width, height)
         encoder = next(one for one in self._candidates if one is self._candidates[-1] or self._opens(one, picture))
         self._choose(encoder, picture)
-        path, form = str(self._path), container_format(self._path)
-        told = {"movflags": "+faststart+use_metadata_tags"} if form in ("mp4", "mov") else {}
-        container = pyav().open(path, mode="w", format=form, container_options=told)
+        container = self._open()
         try:
-            self._add_streams(container, encoder, picture)
+            self._add_streams(container, lambda source: self._add_video(container, source, encoder, picture))
+            self._tell_losses(picture)
             container.start_encoding()
         except pyav().error.FFmpegError as error:
             raise VideoError(
                 f"The encoder {encoder.name} does not take frames of {self._size[0]}x{self._size[1]} pixels in {self._pixel_format} with "
                 f"these settings ({reason(error)}). Try another codec, quality or preset."
             ) from error
-        self._container = container
-        for packet in self._waiting:
-            self._pass_on(packet)
-        self._waiting.clear()
+        self._begun(container)
 
     def _choose(self, encoder: Encoder, picture: Picture) -> None:
         """Pixel format, colours and size, for this encoder."""
@@ -190,42 +153,12 @@ class VideoWriter:
         if encoder.name in ("libx265", "hevc_nvenc", "hevc_qsv", "hevc_videotoolbox") and container_format(self._path) != "matroska":
             context.codec_tag = "hvc1"  # the one that players of Apple know
 
-    def _add_streams(self, container: Any, encoder: Encoder, picture: Picture) -> None:
-        for key, text in _kept(self._reader.container.metadata).items():
-            container.metadata[key] = text
-        for source in self._reader.container.streams:
-            if source.index == self._reader.stream.index:
-                stream = container.add_stream(encoder.name, rate=self._reader.rate, options=self._options(encoder))
-                self._configure(stream.codec_context, encoder)
-                stream.time_base = self._reader.time_base
-                ratio = Fraction(source.sample_aspect_ratio or 1)
-                stream.codec_context.sample_aspect_ratio = 1 / ratio if picture.turns % 2 else ratio
-                stream.metadata.update(_kept(source.metadata, "ROTATE"))
-                self._stream = stream
-            else:
-                self._add_copy(container, source)
-        self._tell_losses(picture)
-        _copy_chapters(self._reader, container)
-
-    def _add_copy(self, container: Any, source: Any) -> None:
-        if is_cover(source):  # the place of MP4 for it is not there together with metadata of any name; Matroska would make it a video
-            self.warnings.append("The picture of its cover was left out.")
-            return
-        try:
-            if source.type == "attachment":
-                container.add_attachment(source.name or "attachment", source.mimetype or "application/octet-stream", source.data)
-                return
-            if source.type not in ("audio", "subtitle", "video") or source.codec_context is None:
-                raise ValueError("nothing to copy it with")
-            stream = container.add_stream_from_template(source, opaque=True)
-        except (ValueError, AttributeError):
-            codec = f" ({source.codec_context.codec.canonical_name})" if source.codec_context is not None else ""
-            kind = f"Stream {source.index} of the source, {source.type}{codec},"
-            self.warnings.append(f"{kind} was left out: files of {self._path.suffix} do not hold it. Files of .mkv hold most.")
-            return
-        stream.metadata.update(_kept(source.metadata))
-        stream.disposition = source.disposition.value
-        self._copies[source.index] = stream
+    def _add_video(self, container: Any, source: Any, encoder: Encoder, picture: Picture) -> Any:
+        self._stream = stream = container.add_stream(encoder.name, rate=self._reader.rate, options=self._options(encoder))
+        self._configure(stream.codec_context, encoder)
+        ratio = Fraction(source.sample_aspect_ratio or 1)
+        stream.codec_context.sample_aspect_ratio = 1 / ratio if picture.turns % 2 else ratio
+        return stream
 
     def _tell_losses(self, picture: Picture) -> None:
         if self._size != self._asked:
@@ -278,22 +211,3 @@ def _padded(image: Tensor, width: int, height: int) -> Tensor:
     more = height - image.shape[0], width - image.shape[1]
     image = torch.cat((image, image[-1:].expand(more[0], -1, -1)), 0) if more[0] else image
     return torch.cat((image, image[:, -1:].expand(-1, more[1], -1)), 1) if more[1] else image
-
-
-def _kept(metadata: dict[str, str], *stale: str) -> dict[str, str]:
-    return {key: text for key, text in metadata.items() if not key.upper().startswith((*_STALE, *stale))}
-
-
-def _copy_chapters(reader: VideoReader, container: Any) -> None:
-    """Chapters of the window. PyAV knows of chapters since version 15 or so; without, they are left out."""
-    if not hasattr(container, "set_chapters"):
-        return
-    chapters: list[dict[str, Any]] = []
-    for chapter in reader.container.chapters():
-        base = Fraction(chapter["time_base"])
-        start, end = (chapter[side] - round(reader.origin / base) for side in ("start", "end"))
-        last = end if reader.length is None else min(end, round(reader.length / base))
-        if last > max(0, start):
-            chapters.append({**chapter, "start": max(0, start), "end": last})
-    if chapters:
-        container.set_chapters(chapters)
