@@ -1,4 +1,4 @@
-"""A video, upscaled so that a crash costs no more than a few seconds of it."""
+"""A video, upscaled so that whatever ends a run costs no more than the segment that was being made."""
 
 from __future__ import annotations
 
