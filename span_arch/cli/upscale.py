@@ -6,13 +6,14 @@ import argparse
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from pathlib import Path
 
 import torch
 
-from ..batch import Found, Job, Outcome, default_codec, find, formats_of, run_job, upscale_jobs
+from ..batch import Found, Job, Outcome, default_codec, find, formats_of, upscale_jobs
+from ..cluster import upscale_on_ray
 from ..errors import OptionError
 from ..memory import best_device
 from ..model import FamilyModel
@@ -51,6 +52,12 @@ def parser() -> argparse.ArgumentParser:
     )
     add_model(parser, "--model", default=_DEFAULT_MODEL)
     parser.add_argument("--device", type=_device, metavar="NAME", help="where to compute, such as cuda:1 or cpu (default: a GPU, if any)")
+    parser.add_argument(
+        "--ray",
+        metavar="ADDRESS",
+        help="compute on a cluster of Ray, such as head:6379 or ray://head:10001, whose machines all see INPUT and OUTPUT; auto: on that "
+        "of this machine, or if there is none, in several processes here",
+    )
     add_settings(parser)
     _add_files(parser)
     _add_formats(parser)
@@ -93,6 +100,8 @@ def _run(options: argparse.Namespace) -> int:
     asked = settings(options)
     if options.quality is not None and not 1 <= options.quality <= 100:
         raise OptionError(f"The quality is {options.quality}; expected 1 to 100.")
+    if options.ray is not None and options.device is not None:
+        raise OptionError("--device is for this machine; on a cluster, each machine takes the best that it has. Leave one of them out.")
     found = find(options.inputs, options.output, recursive=options.recursive, formats=formats)
     if options.format and not found.folder:
         raise OptionError(f"--format is for folders; the suffix of '{options.output}' says what to write. Leave one of them out.")
@@ -103,27 +112,32 @@ def _run(options: argparse.Namespace) -> int:
     model, device = loaded(options), options.device or best_device()
     if options.dry_run:
         return _foresee(model, jobs, found, device, verbose=options.verbose)
-    if found.folder:
-        return _upscale_all(model, jobs, found, device, verbose=options.verbose)
-    return _upscale_one(model, jobs[0], device)
-
-
-def _upscale_one(model: FamilyModel, job: Job, device: torch.device) -> int:
     reports: list[Report] = []
-    with Bars(1) as bars:
-        outcome = run_job(model, job, device=device, progress=bars, report=reports.append)
+    bars = Bars(len(jobs))
+    if options.ray is None:
+        stream = upscale_jobs(model, jobs, device=device, progress=bars, report=reports.append)
+    else:
+        stream = upscale_on_ray(model, jobs, address=options.ray)
+    if found.folder:
+        return _upscale_all(jobs, stream, bars, found, verbose=options.verbose)
+    return _upscale_one(jobs[0], stream, bars, reports)
+
+
+def _upscale_one(job: Job, stream: Generator[Outcome], bars: Bars, reports: Sequence[Report]) -> int:
+    with bars, closing(stream):
+        (outcome,) = stream
     if outcome.error is not None:
         raise outcome.error
     print(f"{job.target}: {' '.join([str(reports[0]), *outcome.notes])}" if reports else outcome)
     return 0
 
 
-def _upscale_all(model: FamilyModel, jobs: Sequence[Job], found: Found, device: torch.device, *, verbose: bool) -> int:
+def _upscale_all(jobs: Sequence[Job], stream: Generator[Outcome], bars: Bars, found: Found, *, verbose: bool) -> int:
     outcomes: list[Outcome] = []
     begun, stopped = time.perf_counter(), False
-    with Bars(len(jobs)) as bars:
+    with bars:
         try:
-            with closing(upscale_jobs(model, jobs, device=device, progress=bars)) as stream:
+            with closing(stream):
                 for outcome in stream:
                     outcomes.append(outcome)
                     bars.tick()
