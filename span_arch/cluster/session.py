@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 from collections.abc import Generator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from ..errors import ClusterError
@@ -15,6 +17,9 @@ from ..extras import require_extra
 AUTO = "auto"
 """The cluster that RAY_ADDRESS names or that runs on this machine; if there is none, one of this machine alone, for as long as it takes."""
 
+_PATIENCE = 10.0
+"""Seconds that a cluster has for an answer."""
+_LEVEL = "RAY_BACKEND_LOG_LEVEL"
 _LOGGERS = ("ray", "ray.data")
 _DATA = {"enable_progress_bars": False, "print_on_execution_start": False, "execution_no_progress_timeout_s": -1}
 """A segment of a video may take longer than Ray Data waits for a sign of life by default."""
@@ -42,18 +47,45 @@ def session(address: str) -> Generator[Any]:
 
 
 def _connect(ray: Any, address: str) -> None:
+    named = os.environ.get("RAY_ADDRESS", "") if address == AUTO else address
     term = signal.getsignal(signal.SIGTERM)
     try:
-        ray.init(None if address == AUTO else address, log_to_driver=False, logging_level="error")
+        if ":" in named:
+            _check_answers(named)
+        with _mute():
+            ray.init(named or None, log_to_driver=False, logging_level="error")
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-        where = os.environ.get("RAY_ADDRESS", "on this machine") if address == AUTO else f"at '{address}'"
+        where = f"joined at '{named}'" if named else "started on this machine"
         raise ClusterError(
-            f"No Ray cluster could be joined or started {where} ({_first_line(error)}). Look whether it runs there ('ray status'), and "
-            "whether Ray and Python are of the same versions here and there; 'auto' does without a cluster."
+            f"No Ray cluster could be {where} ({_first_line(error)}). Look whether it runs ('ray status' there tells), and whether Ray and "
+            "Python are of the same versions here and there; with the address 'auto', none is needed."
         ) from error
     finally:
         if term is not None and signal.getsignal(signal.SIGTERM) is not term:  # Ray has its own, by which the process would just end
             signal.signal(signal.SIGTERM, term)
+
+
+def _check_answers(address: str) -> None:
+    """Raises an `OSError` if nobody does; Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE).close()
+
+
+@contextmanager
+def _mute() -> Generator[None]:
+    """Makes the part of Ray that is no Python tell nothing but what is fatal. As it begins, it says so, past all that is Python."""
+    level = os.environ.get(_LEVEL)
+    standard_error = os.dup(2)
+    try:
+        os.environ.setdefault(_LEVEL, "fatal")
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(standard_error, 2)
+        os.close(standard_error)
+        if level is None:
+            os.environ.pop(_LEVEL, None)
 
 
 @contextmanager
