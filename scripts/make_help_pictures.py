@@ -57,7 +57,7 @@ def colour(socket: str) -> str:
 
 
 def load_model(top: int, *, chosen: bool = False) -> Box:
-    return Box("Load SPAN Model", 16, top, 210, outputs=("upscale_model",), widgets=("model_name    spanx4_ch48",), chosen=chosen)
+    return Box("Load SPAN Model", 16, top, 210, outputs=("upscale_model",), widgets=("model_name    spanx4_ch52",), chosen=chosen)
 
 
 def draw(name: str, boxes: list[Box], wires: list[tuple[int, str, int, str]]) -> None:
@@ -108,7 +108,7 @@ def main() -> None:
         [(0, "video", 2, "video"), (1, "upscale_model", 2, "upscale_model"), (2, "video ", 3, "video")],
     )
     wire = [(0, "upscale_model", 1, "upscale_model")]
-    facts = "\n".join(" ".join(line.split()) for line in str(span_arch.describe(span_arch.load("spanx4_ch48"))).splitlines()[:9])
+    facts = "\n".join(" ".join(line.split()) for line in str(span_arch.describe(span_arch.load("spanx4_ch52"))).splitlines()[:9])
     info = Box("SPAN Model Info", 290, 16, 470, inputs=("upscale_model",), outputs=("text",), text=facts, chosen=True)
     draw("SPANModelInfo.png", [load_model(16), info], wire)
     widgets = ("filename_prefix    upscale_models/SPAN", "format    onnx", "dtype    float32")

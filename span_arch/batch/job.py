@@ -35,6 +35,8 @@ class Job:
     video: VideoSettings | None = None
     """How a video is written. None: H.264, and AV1 in .webm."""
     existing: Existing = "keep"
+    resume: bool = False
+    """Whether a video is written in segments, so that it can be gone on with after whatever ends it (see `upscale_video_resumably`)."""
     make_folder: bool = False
     """Whether the folder of the target is made if it is absent."""
 

@@ -89,9 +89,9 @@ def upscale_pictures(
     current: _Picture | None = None
     told = 0
     with ThreadPoolExecutor(2, "span-pictures") as pool:
-        pool.submit(_read_all, model, jobs, read)
-        pool.submit(_write_all, writing, outcomes)
         try:
+            pool.submit(_read_all, model, jobs, read)
+            pool.submit(_write_all, writing, outcomes)
             for item, result in _Stream(run, iter(read), outcomes, progress):
                 current = item.picture
                 _hand_over(item, result, writing)
@@ -144,10 +144,11 @@ class _Stream:
 
     def _upscaled(self, items: Iterable[_Read]) -> Iterator[tuple[_Read, Tensor]]:
         self._inside.clear()
-        if self._tally is not None:
-            self._tally.begin()
         for result in self._run(self._taken(items), progress=self._tally):
-            yield self._inside.popleft(), result
+            item = self._inside.popleft()
+            if self._tally is not None and item.last:
+                self._tally.end(item.picture)
+            yield item, result
 
     def _taken(self, items: Iterable[_Read]) -> Iterator[Tensor]:
         for item in items:
@@ -186,24 +187,28 @@ class _Tally:
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._picture: _Picture | None = None
-        self._taken = 0
-        self._done = self._before = 0
-
-    def begin(self) -> None:
-        """The stream counts from nought again."""
-        self._done = self._before = 0
+        self._taken = self._whole = 0
+        self._before: int | None = None
 
     def take(self, picture: _Picture) -> None:
         """Another frame is on its way into the stream."""
         if picture is not self._picture:
-            self._picture, self._taken, self._before = picture, 0, self._done
+            self._picture, self._taken, self._whole, self._before = picture, 0, 0, None
         self._taken += 1
 
+    def end(self, picture: _Picture) -> None:
+        """The last result of a picture is there, of which the stream itself tells only by the way."""
+        if picture is self._picture:
+            self._progress(picture.job, self._whole, self._whole)
+            self._picture = None
+
     def __call__(self, done: int, total: int) -> None:
-        self._done = done
-        if self._picture is not None:
-            whole = (total - self._before) * self._picture.count // self._taken  # the stream knows of those that it has taken
-            self._progress(self._picture.job, done - self._before, whole)
+        if self._picture is None:
+            return
+        if self._before is None:
+            self._before = done
+        self._whole = (total - self._before) * self._picture.count // self._taken  # the stream knows of those that it has taken
+        self._progress(self._picture.job, done - self._before, self._whole)
 
 
 def _hand_over(item: _Read, result: Tensor, writing: Channel[_Picture]) -> None:

@@ -8,7 +8,7 @@ import torch
 
 from ..report import Reporter
 from ..upscale import Model
-from ..video import probe, upscale_video
+from ..video import probe, upscale_video, upscale_video_resumably
 from .job import Job, Outcome, Progress, check_target, failed
 
 
@@ -36,7 +36,7 @@ def upscale_one_video(
         if job.is_skipped:
             return Outcome(job, "skipped")
         check_target(job)
-        told, written = upscale_video(
+        told, written = (upscale_video_resumably if job.resume else upscale_video)(
             model,
             job.source,
             job.target,

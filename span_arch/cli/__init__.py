@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"span-upscale: {error}", file=sys.stderr)
         return next(code for kind, code in _EXIT_CODES if isinstance(error, kind))
     except KeyboardInterrupt:
-        print("span-upscale: stopped; nothing was written.", file=sys.stderr)
+        print("span-upscale: stopped; no file is left half-written.", file=sys.stderr)
         return 130
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
@@ -20,9 +21,11 @@ class Bars:
 
     Args:
         files: how many there are; of one alone, there is only its own bar.
+        check: called at every step; it may raise what ends all.
     """
 
-    def __init__(self, files: int) -> None:
+    def __init__(self, files: int, check: Callable[[], None]) -> None:
+        self._check = check
         self._many = files > 1
         self._files: Any = tqdm(total=files, unit="file", dynamic_ncols=True, disable=None if self._many else True)
         self._job: Job | None = None
@@ -38,6 +41,7 @@ class Bars:
 
     def __call__(self, job: Job, done: int, total: int) -> None:
         """Is told of the pixels of a job."""
+        self._check()
         if job is not self._job:
             self._begin(job)
         self._within(done, total)
@@ -45,6 +49,7 @@ class Bars:
     def tick(self) -> None:
         """Another file is done with."""
         self._files.update()
+        self._check()
 
     def say(self, line: str) -> None:
         """Prints a line on standard output, above the bars."""

@@ -7,7 +7,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Generator, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
 import torch
@@ -17,18 +17,22 @@ from ..cluster import upscale_on_ray
 from ..errors import OptionError
 from ..memory import best_device
 from ..model import FamilyModel
-from ..report import Report
+from ..report import Report, Reporter
 from ..video import VideoSettings
 from ..video.settings import AUTO, CODECS
 from .bars import Bars
 from .foresee import tell_what_would_be_done
 from .options import add_model, loaded
 from .settings import add_settings, settings
+from .stop import patient
 from .version import version
 
-_DEFAULT_MODEL = "spanx4_ch48"
+_DEFAULT_MODEL = "spanx4_ch52"
 _SOME_FAILED = 1
 _STOPPED = 130
+
+_Work = tuple[Bars, Generator[Outcome]]
+"""The bars, and what becomes of the files."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -74,6 +78,12 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
     existing = group.add_mutually_exclusive_group()
     existing.add_argument("--overwrite", action="store_const", dest="existing", const="replace", help="replace files that are there")
     existing.add_argument("--skip-existing", action="store_const", dest="existing", const="skip", help="leave out what is there already")
+    group.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with a run that was ended: leave out what is there, and write videos in segments, so that a later --resume can go on "
+        "with them",
+    )
     parser.set_defaults(existing="keep")
 
 
@@ -105,26 +115,35 @@ def _run(options: argparse.Namespace) -> int:
     found = find(options.inputs, options.output, recursive=options.recursive, formats=formats)
     if options.format and not found.folder:
         raise OptionError(f"--format is for folders; the suffix of '{options.output}' says what to write. Leave one of them out.")
+    existing = "skip" if options.resume and options.existing == "keep" else options.existing
     jobs = [
-        Job(source, target, asked, options.quality, _video(options, target), options.existing, found.folder)
+        Job(source, target, asked, options.quality, _video(options, target), existing, options.resume, found.folder)
         for source, target in found.pairs
     ]
     model, device = loaded(options), options.device or best_device()
     if options.dry_run:
         return _foresee(model, jobs, found, device, verbose=options.verbose)
     reports: list[Report] = []
-    bars = Bars(len(jobs))
-    if options.ray is None:
-        stream = upscale_jobs(model, jobs, device=device, progress=bars, report=reports.append)
-    else:
-        stream = upscale_on_ray(model, jobs, address=options.ray)
-    if found.folder:
-        return _upscale_all(jobs, stream, bars, found, verbose=options.verbose)
-    return _upscale_one(jobs[0], stream, bars, reports)
+    work = _work(model, jobs, options.ray, device, reports.append)
+    return _upscale_all(jobs, work, found, verbose=options.verbose) if found.folder else _upscale_one(jobs[0], work, reports)
 
 
-def _upscale_one(job: Job, stream: Generator[Outcome], bars: Bars, reports: Sequence[Report]) -> int:
-    with bars, closing(stream):
+@contextmanager
+def _work(model: FamilyModel, jobs: Sequence[Job], ray: str | None, device: torch.device, report: Reporter) -> Generator[_Work]:
+    if ray is not None:  # which can be interrupted at any moment, and has long ones
+        with Bars(len(jobs), lambda: None) as bars, closing(upscale_on_ray(model, jobs, address=ray)) as stream:
+            yield bars, stream
+        return
+    with (
+        patient() as check,
+        Bars(len(jobs), check) as bars,
+        closing(upscale_jobs(model, jobs, device=device, progress=bars, report=report)) as stream,
+    ):
+        yield bars, stream
+
+
+def _upscale_one(job: Job, work: AbstractContextManager[_Work], reports: Sequence[Report]) -> int:
+    with work as (_, stream):
         (outcome,) = stream
     if outcome.error is not None:
         raise outcome.error
@@ -132,19 +151,18 @@ def _upscale_one(job: Job, stream: Generator[Outcome], bars: Bars, reports: Sequ
     return 0
 
 
-def _upscale_all(jobs: Sequence[Job], stream: Generator[Outcome], bars: Bars, found: Found, *, verbose: bool) -> int:
+def _upscale_all(jobs: Sequence[Job], work: AbstractContextManager[_Work], found: Found, *, verbose: bool) -> int:
     outcomes: list[Outcome] = []
     begun, stopped = time.perf_counter(), False
-    with bars:
-        try:
-            with closing(stream):
-                for outcome in stream:
-                    outcomes.append(outcome)
-                    bars.tick()
-                    if verbose and outcome.error is None:
-                        bars.say(str(outcome))
-        except KeyboardInterrupt:
-            stopped = True
+    try:
+        with work as (bars, stream):
+            for outcome in stream:
+                outcomes.append(outcome)
+                bars.tick()
+                if verbose and outcome.error is None:
+                    bars.say(str(outcome))
+    except KeyboardInterrupt:
+        stopped = True
     _tell(outcomes, found, time.perf_counter() - begun, verbose=verbose)
     left = len(jobs) - len(outcomes)
     if stopped:

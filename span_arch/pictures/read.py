@@ -71,8 +71,7 @@ def glance(path: Path) -> Glance:
         deep = frames == 1 and (numbers or is_deep(file))
         grey = numbers or (file.mode in ("1", "L", "LA") and (frames == 1 or file.format != "GIF"))
         channels = 4 if file.has_transparency_data else 1 if grey else 3
-        turned = _orientation_told(file) in (5, 6, 7, 8)
-        width, height = reversed(file.size) if turned else file.size
+        width, height = _upright_size(file)
         return Glance(width, height, channels, 16 if deep else 8, frames)
 
 
@@ -209,11 +208,12 @@ def _orientation(file: Image.Image) -> int:
     return file.getexif().get(ExifTags.Base.Orientation, 1)
 
 
-def _orientation_told(file: Image.Image) -> int:
-    """The same of a header alone: to find it behind the pixels of a PNG, Pillow would decode them."""
+def _upright_size(file: Image.Image) -> tuple[int, int]:
+    """Width and height, by the header alone: to find an orientation behind the pixels of a PNG, Pillow would decode them."""
     if file.format == "PNG" and "exif" not in file.info:
-        return 1
-    return _orientation(file)
+        return file.size
+    width, height = (_tag(file, tag, side) for tag, side in zip((256, 257), file.size, strict=True))  # Pillow turns the size of TIFFs
+    return (height, width) if _orientation(file) in (5, 6, 7, 8) else (width, height)
 
 
 def _turned(levels: NDArray[Any], orientation: int) -> NDArray[Any]:

@@ -125,21 +125,22 @@ def run(reader: VideoReader, writer: VideoWriter, transform: Transform, progress
     decoded: Channel[Frame] = Channel(_AHEAD)
     done: Channel[Frame] = Channel(_AHEAD)
     with ThreadPoolExecutor(2) as pool:
-        pool.submit(_read, reader, writer, decoded)
-        writing = pool.submit(_write, writer, done)
-        try:
-            _transform(decoded, done, transform, reader, progress)
-        except SpanArchError as error:  # what is done by now is still written
-            decoded.fail(error)
+        try:  # around the starts as well: an interrupt in between must not leave a thread waiting
+            pool.submit(_read, reader, writer, decoded)
+            writing = pool.submit(_write, writer, done)
+            try:
+                _transform(decoded, done, transform, reader, progress)
+            except SpanArchError as error:  # what is done by now is still written
+                decoded.fail(error)
+                done.finish()
+                writing.result()
+                raise
             done.finish()
             writing.result()
-            raise
         except BaseException as error:
             decoded.fail(error)
             done.fail(error)
             raise
-        done.finish()
-        writing.result()
 
 
 def _read(reader: VideoReader, writer: VideoWriter, decoded: Channel[Frame]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from heapq import merge
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,8 @@ class _Joiner(Muxer):
 
     def _add_video(self, container: Any, template: Any) -> Any:
         self._stream = stream = container.add_stream_from_template(template, opaque=True)
+        with suppress(RuntimeError):  # PyAV 14 leaves it at 1/90000 s, and does not tell Matroska the frame rate
+            stream.time_base = self._reader.time_base
         stream.codec_context.codec_tag = template.codec_context.codec_tag
         stream.codec_context.framerate = self._reader.rate
         if template.metadata.get("alpha_mode") == "1":

@@ -29,8 +29,7 @@ class Muxer:
     Args:
         path: of the file; its suffix tells the container.
         reader: what it is made of.
-        alone: whether there is to be nothing but the video. What needs room of the container for times is given more then, so that a file
-            that begins late tells exactly when.
+        alone: whether there is to be nothing but the video. Then MP4, too, tells exactly when it begins.
     """
 
     def __init__(self, path: Path, reader: VideoReader, *, alone: bool = False) -> None:
@@ -73,7 +72,6 @@ class Muxer:
         for stream in source.streams:
             if stream.index == self._reader.stream.index:
                 made = add_video(stream)
-                made.time_base = self._reader.time_base
                 made.metadata.update(_kept(stream.metadata, "ROTATE"))
             elif not self._alone:
                 self._add_copy(container, stream)

@@ -75,7 +75,7 @@ class VideoReader:
         self.shift = round(self.origin / self.time_base)
         """The time stamp in the source that is to become 0."""
         self._seek = start != 0
-        self._wanted = [one for one in container.streams if one.type in ("video", "audio", "subtitle") and not is_cover(one)]
+        self._wanted = [stream for stream in container.streams if stream.type in ("video", "audio", "subtitle") and not is_cover(stream)]
         self._decoder = decoder_of(self.stream)
         self._durations: dict[int, int] = {}
         self._last: int | None = None
@@ -149,7 +149,7 @@ class VideoReader:
                     return
             except av.error.FFmpegError:  # what is wrong is said when all of it is read
                 continue
-        self.container.seek(0, backward=True)
+        self._seek_to(0, None)
 
     def _seek_to(self, time: int, stream: Any) -> None:
         try:

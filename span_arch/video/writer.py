@@ -156,6 +156,7 @@ class VideoWriter(Muxer):
     def _add_video(self, container: Any, source: Any, encoder: Encoder, picture: Picture) -> Any:
         self._stream = stream = container.add_stream(encoder.name, rate=self._reader.rate, options=self._options(encoder))
         self._configure(stream.codec_context, encoder)
+        stream.time_base = self._reader.time_base
         ratio = Fraction(source.sample_aspect_ratio or 1)
         stream.codec_context.sample_aspect_ratio = 1 / ratio if picture.turns % 2 else ratio
         return stream
