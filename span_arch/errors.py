@@ -13,6 +13,7 @@
     ├── VerificationError              a file that was written and does not do what it should
     ├── OutputError                    a file that exists already or cannot be written
     │   └── DiskFullError              there is no room left for it
+    ├── ClusterError                   a cluster that cannot be joined, or that gives up
     ├── MissingExtraError              a package that only some need, and that is not installed
     ├── NotFiniteError                 a network that answers with NaN or infinity even in float32
     └── OutOfMemoryError               not even the smallest tile fits
@@ -69,6 +70,10 @@ class OutputError(SpanArchError):
 
 class DiskFullError(OutputError):
     """A file for which there is no room left, nor for any other."""
+
+
+class ClusterError(SpanArchError):
+    """A cluster that cannot be joined, or that gives up what it was given to do."""
 
 
 class MissingExtraError(SpanArchError):

@@ -81,6 +81,18 @@ def replacing(path: Path, *, overwrite: bool, durable: bool = False) -> Generato
             temporary.unlink(missing_ok=True)
 
 
+def move(path: Path, target: Path) -> None:
+    """Gives a file another place on the same disk, in which it replaces what is there; at no time is there half of it.
+
+    Raises:
+        OutputError: that cannot be done.
+    """
+    try:
+        path.replace(target)
+    except OSError as error:
+        raise _error(f"'{target}' cannot be written", error) from error
+
+
 def _error(what: str, error: OSError) -> OutputError:
     kind = DiskFullError if error.errno in (errno.ENOSPC, errno.EDQUOT) else OutputError
     return kind(f"{what}: {error.strerror or error}.")

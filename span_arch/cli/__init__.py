@@ -1,8 +1,8 @@
 """The command line, ``span-upscale``.
 
 Exit codes: 0 done; 1 some of several files failed; 2 the command line makes no sense; 3 the model; 4 the picture or the video; 5 the
-output; 6 out of memory, or a network that gives no finite result; 7 a package is missing; 130 stopped with Ctrl+C or SIGTERM. Messages
-go to standard error, results to standard output.
+output; 6 out of memory, or a network that gives no finite result; 7 a package is missing; 8 the cluster; 130 stopped with Ctrl+C or
+SIGTERM. Messages go to standard error, results to standard output.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ _EXIT_CODES: tuple[tuple[type[errors.SpanArchError], int], ...] = (
     (errors.OutputError, 5),
     (errors.VerificationError, 5),
     (errors.MissingExtraError, 7),
+    (errors.ClusterError, 8),
     (errors.SpanArchError, 6),
 )
 

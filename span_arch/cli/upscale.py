@@ -6,17 +6,18 @@ import argparse
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Generator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
 import torch
 
-from ..batch import Found, Job, Outcome, default_codec, find, formats_of, run_job, upscale_jobs
+from ..batch import Found, Job, Outcome, default_codec, find, formats_of, upscale_jobs
+from ..cluster import upscale_on_ray
 from ..errors import OptionError
 from ..memory import best_device
 from ..model import FamilyModel
-from ..report import Report
+from ..report import Report, Reporter
 from ..video import VideoSettings
 from ..video.settings import AUTO, CODECS
 from .bars import Bars
@@ -29,6 +30,9 @@ from .version import version
 _DEFAULT_MODEL = "spanx4_ch52"
 _SOME_FAILED = 1
 _STOPPED = 130
+
+_Work = tuple[Bars, Generator[Outcome]]
+"""The bars, and what becomes of the files."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -52,6 +56,12 @@ def parser() -> argparse.ArgumentParser:
     )
     add_model(parser, "--model", default=_DEFAULT_MODEL)
     parser.add_argument("--device", type=_device, metavar="NAME", help="where to compute, such as cuda:1 or cpu (default: a GPU, if any)")
+    parser.add_argument(
+        "--ray",
+        metavar="ADDRESS",
+        help="compute on a cluster of Ray, such as head:6379 or ray://head:10001, whose machines all see INPUT and OUTPUT; auto: on that "
+        "of this machine, or if there is none, in several processes here",
+    )
     add_settings(parser)
     _add_files(parser)
     _add_formats(parser)
@@ -100,6 +110,8 @@ def _run(options: argparse.Namespace) -> int:
     asked = settings(options)
     if options.quality is not None and not 1 <= options.quality <= 100:
         raise OptionError(f"The quality is {options.quality}; expected 1 to 100.")
+    if options.ray is not None and options.device is not None:
+        raise OptionError("--device is for this machine; on a cluster, each machine takes the best that it has. Leave one of them out.")
     found = find(options.inputs, options.output, recursive=options.recursive, formats=formats)
     if options.format and not found.folder:
         raise OptionError(f"--format is for folders; the suffix of '{options.output}' says what to write. Leave one of them out.")
@@ -111,26 +123,39 @@ def _run(options: argparse.Namespace) -> int:
     model, device = loaded(options), options.device or best_device()
     if options.dry_run:
         return _foresee(model, jobs, found, device, verbose=options.verbose)
-    if found.folder:
-        return _upscale_all(model, jobs, found, device, verbose=options.verbose)
-    return _upscale_one(model, jobs[0], device)
-
-
-def _upscale_one(model: FamilyModel, job: Job, device: torch.device) -> int:
     reports: list[Report] = []
-    with patient() as check, Bars(1, check) as bars:
-        outcome = run_job(model, job, device=device, progress=bars, report=reports.append)
+    work = _work(model, jobs, options.ray, device, reports.append)
+    return _upscale_all(jobs, work, found, verbose=options.verbose) if found.folder else _upscale_one(jobs[0], work, reports)
+
+
+@contextmanager
+def _work(model: FamilyModel, jobs: Sequence[Job], ray: str | None, device: torch.device, report: Reporter) -> Generator[_Work]:
+    if ray is not None:  # which can be interrupted at any moment, and has long ones
+        with Bars(len(jobs), lambda: None) as bars, closing(upscale_on_ray(model, jobs, address=ray)) as stream:
+            yield bars, stream
+        return
+    with (
+        patient() as check,
+        Bars(len(jobs), check) as bars,
+        closing(upscale_jobs(model, jobs, device=device, progress=bars, report=report)) as stream,
+    ):
+        yield bars, stream
+
+
+def _upscale_one(job: Job, work: AbstractContextManager[_Work], reports: Sequence[Report]) -> int:
+    with work as (_, stream):
+        (outcome,) = stream
     if outcome.error is not None:
         raise outcome.error
     print(f"{job.target}: {' '.join([str(reports[0]), *outcome.notes])}" if reports else outcome)
     return 0
 
 
-def _upscale_all(model: FamilyModel, jobs: Sequence[Job], found: Found, device: torch.device, *, verbose: bool) -> int:
+def _upscale_all(jobs: Sequence[Job], work: AbstractContextManager[_Work], found: Found, *, verbose: bool) -> int:
     outcomes: list[Outcome] = []
     begun, stopped = time.perf_counter(), False
     try:
-        with patient() as check, Bars(len(jobs), check) as bars, closing(upscale_jobs(model, jobs, device=device, progress=bars)) as stream:
+        with work as (bars, stream):
             for outcome in stream:
                 outcomes.append(outcome)
                 bars.tick()

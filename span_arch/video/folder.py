@@ -17,7 +17,7 @@ from torch import nn
 
 from ..errors import OptionError, OutputError
 from ..extras import require_extra
-from ..files import check_output, replacing
+from ..files import check_output, move, replacing
 from ..info import describe
 from ..model import adopt
 from ..report import Report
@@ -108,9 +108,7 @@ class SegmentFolder:
             OptionError: what is there is of another job.
             OutputError: the folder cannot be written to.
         """
-        for suffix in (self._suffix, self._manifest.suffix):
-            for leftover in self.path.glob(f".*{suffix}"):  # of a process that was killed
-                leftover.unlink(missing_ok=True)
+        self._clear_leftovers()
         known = self._read()
         if known is None:
             self._job, self.segments = job, plan()
@@ -158,10 +156,7 @@ class SegmentFolder:
             OutputError: the target exists, or cannot be written.
         """
         check_output(target, overwrite=overwrite)
-        try:
-            self.whole.replace(target)
-        except OSError as error:
-            raise OutputError(f"'{target}' cannot be written: {error.strerror or error}.") from error
+        move(self.whole, target)
         self.clear()
 
     def clear(self) -> None:
@@ -169,6 +164,13 @@ class SegmentFolder:
         self._manifest.unlink(missing_ok=True)  # first, lest it tell of what is no longer there
         for part in self.path.glob(f"[0-9]*{self._suffix}"):
             part.unlink(missing_ok=True)
+        self._clear_leftovers()
+
+    def _clear_leftovers(self) -> None:
+        """Deletes what processes left that were killed."""
+        for suffix in (self._suffix, self._manifest.suffix):
+            for leftover in self.path.glob(f".*{suffix}"):
+                leftover.unlink(missing_ok=True)
 
     @property
     def _manifest(self) -> Path:

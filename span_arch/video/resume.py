@@ -75,32 +75,62 @@ def upscale_video_resumably(
         MissingExtraError: PyAV or the package filelock is not installed.
     """
     target, settings, video = Path(target), settings or Settings(), video or VideoSettings()
+    window = {"start": start, "duration": duration}
+    write = partial(
+        write_segment, model, source, settings=settings, video=video, overwrite=True, count=count, device=device, room=room, look=look
+    )
+    plan = partial(plan_segments, source, segment_frames, **window)
+    with begun(model, source, target, settings, video, plan, overwrite=overwrite, **window) as folder:
+        with telling(folder):
+            for segment in folder.missing():
+                report, told = write(segment=segment, path=folder.part(segment), progress=_progress_of(segment, folder, progress))
+                folder.finish(segment, report, told)
+        return finish(folder, source, target, overwrite=overwrite, **window)
+
+
+@contextmanager
+def begun(
+    model: ImageModelDescriptor[nn.Module],
+    source: Source,
+    target: Path,
+    settings: Settings,
+    video: VideoSettings,
+    plan: Callable[[], list[Segment]],
+    *,
+    start: float = 0,
+    duration: float = 0,
+    overwrite: bool = False,
+) -> Generator[SegmentFolder]:
+    """The folder for the segments of a video, begun or gone on with, and kept for this process until the block is left.
+
+    Arguments and errors are as in `upscale_video_resumably`. ``plan`` gives the segments, if this is the beginning.
+    """
     encoders(target, video)
     check_output(target, overwrite=overwrite)
     with opened(source):  # what is no video gets no folder
         job = job_of(model, source, settings, video, start=start, duration=duration)
-    write = partial(
-        write_segment, model, source, settings=settings, video=video, overwrite=True, count=count, device=device, room=room, look=look
-    )
     folder = SegmentFolder(target.with_name(f"{target.name}.segments"), target.suffix)
     with folder.locked():
         check_output(target, overwrite=overwrite)  # whoever was in there before may have made it
-        folder.begin(job, lambda: plan_segments(source, segment_frames, start=start, duration=duration))
-        with _telling(folder):
-            for segment in folder.missing():
-                report, told = write(segment=segment, path=folder.part(segment), progress=_progress_of(segment, folder, progress))
-                folder.finish(segment, report, told)
-        if not any(one.video.frames for one in folder.finished.values()):
-            folder.clear()
-            raise no_frames(name_of(source), None)
-        with _telling(folder):
-            left_out = join_segments(source, folder.parts, folder.whole, start=start, duration=duration, overwrite=True)
-            folder.hand_over(target, overwrite=overwrite)
+        folder.begin(job, plan)
+        yield folder
+
+
+def finish(
+    folder: SegmentFolder, source: Source, target: Path, *, start: float = 0, duration: float = 0, overwrite: bool = False
+) -> tuple[Report, VideoReport]:
+    """Joins the segments, once none is missing, and clears their folder. Arguments and errors are as in `upscale_video_resumably`."""
+    if not any(one.video.frames for one in folder.finished.values()):
+        folder.clear()
+        raise no_frames(name_of(source), None)
+    with telling(folder):
+        left_out = join_segments(source, folder.parts, folder.whole, start=start, duration=duration, overwrite=True)
+        folder.hand_over(target, overwrite=overwrite)
     return _reports([folder.finished[segment.index] for segment in folder.segments], name_of(source), left_out)
 
 
 @contextmanager
-def _telling(folder: SegmentFolder) -> Generator[None]:
+def telling(folder: SegmentFolder) -> Generator[None]:
     """Adds to errors what there is by then."""
     try:
         yield

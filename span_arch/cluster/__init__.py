@@ -1,0 +1,18 @@
+"""Many files, upscaled by many processes on one machine or on many, by way of Ray Data.
+
+    from span_arch import load
+    from span_arch.batch import Job, find
+    from span_arch.cluster import upscale_on_ray
+
+    found = find(["photos"], "large", recursive=True)
+    jobs = [Job(source, target, make_folder=True) for source, target in found.pairs]
+    for outcome in upscale_on_ray(load("spanx4_ch48"), jobs, address="head:6379"):
+        print(outcome)
+
+Needs Ray, which is an extra of the library. docs/cluster.md tells how to have a cluster.
+"""
+
+from .run import upscale_on_ray
+from .session import AUTO
+
+__all__ = ["AUTO", "upscale_on_ray"]
