@@ -81,6 +81,7 @@ def host(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Iterator[Host]
         (folder / name).mkdir(parents=True)
     (folder / "custom_nodes" / "span-upscale").symlink_to(PACK, target_is_directory=True)
     shutil.copy(data / "golden" / "64x64.png", folder / "input")
+    shutil.copy(Path(COMFYUI or "") / "input" / "example.png", folder / "input")  # as every new installation has it
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (1500, 1500, 3), dtype=np.uint8)).save(folder / "input" / "large.png")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
