@@ -63,7 +63,7 @@ def _connect(ray: Any, address: str) -> None:
         where = f"joined at '{named}'" if named else "started on this machine"
         raise ClusterError(
             f"No Ray cluster could be {where} ({_first_line(error)}). Look whether it runs ('ray status' there tells), and whether Ray, "
-            "Python and RAY_AUTH_TOKEN are the same here and there. With the address 'local', none is needed."
+            "Python and, if it asks for one, its token are the same here and there. With the address 'local', none is needed."
         ) from error
     finally:
         if term is not None and signal.getsignal(signal.SIGTERM) is not term:  # Ray has its own, by which the process would just end
