@@ -24,7 +24,7 @@ from span_arch.archs._normalisation import PAPER
 from span_arch.archs.span import ARCHITECTURE as SPAN
 from span_arch.batch import Job, Outcome, run_job
 from span_arch.cluster import film as films
-from span_arch.cluster import run, staging
+from span_arch.cluster import run, session, staging
 from span_arch.cluster.work import Weights
 from span_arch.errors import ClusterError, DiskFullError, ImageError, MissingExtraError, OutputError, VideoError
 from span_arch.model import FamilyModel
@@ -178,6 +178,7 @@ def test_it_ends_when_the_disk_is_full(machines: Any, tmp_path: Path, monkeypatc
 
 def test_a_worker_that_cannot_be_started_is_told(machines: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run.Weights, "of", lambda _: Weights({}, None))
+    monkeypatch.setitem(session.QUIET_AND_PATIENT, "max_consecutive_actor_init_deaths", 1)
     with pytest.raises(ClusterError, match=r"UnknownArchitectureError.*same versions"):
         list(cluster.upscale_on_ray(network(), jobs_for(draw(tmp_path / "in", 2), tmp_path / "out")))
     assert names(tmp_path / "out") == set()
@@ -206,11 +207,11 @@ def command(folder: Path, address: str) -> subprocess.Popen[bytes]:
         )  # fmt: skip
 
 
-@pytest.mark.parametrize("number", [None, signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [None, signal.SIGINT, signal.SIGTERM], ids=str)
 def test_the_command_line_leaves_no_cluster_behind(number: signal.Signals | None, tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'ray[data]'")
     sources = draw(tmp_path / "in", 4 if number is None else 2000)
-    process = command(tmp_path, "auto")
+    process = command(tmp_path, "local")
     started: set[psutil.Process] = set()
     while process.poll() is None:
         started |= {psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)}

@@ -40,8 +40,8 @@ def upscale_on_ray(model: FamilyModel, jobs: Iterable[Job], *, address: str = AU
         model: what to upscale with.
         jobs: what to do.
         address: of the cluster, such as ``head:6379`` or ``ray://head:10001``. ``"auto"`` is the one that RAY_ADDRESS names or that runs
-            on this machine; if there is none, one is started here and ended again. If this process is connected to a cluster already, the
-            work is done there.
+            on this machine; if there is none, one is started here and ended again. ``"local"`` always does that. If this process is
+            connected to a cluster already, the work is done there.
         segment_frames: how many frames a segment of a video has. Those of an earlier run are kept.
 
     Yields:
@@ -142,10 +142,15 @@ class _Run:
             compute=data.ActorPoolStrategy(min_size=1, max_tasks_in_flight_per_actor=2),  # and as many as there is room for
             **resources,
         )  # without other options, a worker that died is started again, and what it had to do is done again, both without end
+        arrived = 0
         try:
             with closing(iter(rows.iter_batches(batch_size=None, prefetch_batches=0))) as batches:
-                for batch in batches:
-                    for pickled in batch["pickle"]:
+                while arrived < len(
+                    work
+                ):  # not to the end: Ray may end in an error there, since workers that nobody needs were never started
+                    pickles = next(batches)["pickle"]
+                    arrived += len(pickles)
+                    for pickled in pickles:
                         yield from thing_of({"pickle": pickled})
         except self._ray.exceptions.RayError as error:
             raise ClusterError(

@@ -21,8 +21,13 @@ _PATIENCE = 10.0
 """Seconds that a cluster has for an answer."""
 _LEVEL = "RAY_BACKEND_LOG_LEVEL"
 _LOGGERS = ("ray", "ray.data")
-_DATA = {"enable_progress_bars": False, "print_on_execution_start": False, "execution_no_progress_timeout_s": -1}
-"""A segment of a video may take longer than Ray Data waits for a sign of life by default."""
+QUIET_AND_PATIENT = {
+    "enable_progress_bars": False,
+    "print_on_execution_start": False,
+    "execution_no_progress_timeout_s": -1,  # a segment of a video takes as long as it takes
+    "max_consecutive_actor_init_deaths": 32,  # a machine may die with all the workers that are just being started there
+}
+"""Settings of Ray Data, of which older versions have fewer."""
 
 
 @contextmanager
@@ -57,8 +62,8 @@ def _connect(ray: Any, address: str) -> None:
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         where = f"joined at '{named}'" if named else "started on this machine"
         raise ClusterError(
-            f"No Ray cluster could be {where} ({_first_line(error)}). Look whether it runs ('ray status' there tells), and whether Ray and "
-            "Python are of the same versions here and there; with the address 'auto', none is needed."
+            f"No Ray cluster could be {where} ({_first_line(error)}). Look whether it runs ('ray status' there tells), and whether Ray, "
+            "Python and, if it asks for one, its token are the same here and there. With the address 'local', none is needed."
         ) from error
     finally:
         if term is not None and signal.getsignal(signal.SIGTERM) is not term:  # Ray has its own, by which the process would just end
@@ -92,7 +97,7 @@ def _mute() -> Generator[None]:
 def _quiet(ray: Any) -> Generator[None]:
     """Only errors are told, and no progress of Ray's own."""
     context = ray.data.DataContext.get_current()
-    settings = {name: value for name, value in _DATA.items() if hasattr(context, name)}  # older versions have fewer
+    settings = {name: value for name, value in QUIET_AND_PATIENT.items() if hasattr(context, name)}
     before = {name: getattr(context, name) for name in settings}
     levels = {name: logging.getLogger(name).level for name in _LOGGERS}
     try:
