@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import operator
 from collections import Counter
 from collections.abc import Iterable
@@ -29,6 +28,7 @@ from .operations import (
     Term,
     Unshuffle,
 )
+from .tracer import Tracer, is_size, sides_of
 
 
 class NotStreamable(Exception):
@@ -44,50 +44,12 @@ def read(network: nn.Module, channels: int) -> tuple[list[Operation], int]:
     Raises:
         NotStreamable: it does more than convolutions, functions of a pixel, concatenations and changes of grid.
     """
-    tracer = _Tracer()
+    tracer = Tracer()
     try:
         graph = tracer.trace(network)
     except Exception as error:  # tracing runs the forward pass of any network there is
         raise NotStreamable from error
     return _needed(_folded(_Reader(network, graph, channels).operations())), tracer.multiple
-
-
-class _Tracer(fx.Tracer):
-    """Follows the forward pass of images that are a multiple of what a network asks for before it pads them."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.multiple = 1
-
-    def to_bool(self, obj: fx.Proxy) -> bool:
-        """Whether there is a remainder: no, by what is said of the images. Other questions have no answer while a network is traced."""
-        divisor = obj.node.args[1] if obj.node.target is operator.mod and _is_size(obj.node) else None
-        if not isinstance(divisor, int) or divisor < 1:
-            return super().to_bool(obj)
-        self.multiple = math.lcm(self.multiple, divisor)
-        return False
-
-
-def _is_size(argument: Any) -> bool:
-    """Whether it is made of whole numbers and of the sides of the image alone."""
-    if not isinstance(argument, fx.Node):
-        return isinstance(argument, int)
-    if argument.target in ("size", getattr):
-        return isinstance(argument.args[0], fx.Node) and argument.args[0].op == "placeholder" and argument.args[1:] in ((), ("shape",))
-    return argument.target in _ON_SIZES and all(map(_is_size, argument.args)) and not argument.kwargs
-
-
-def _times(part: Any, axis: int) -> int | None:
-    """How many times the side of the image along an axis a slice goes up to; None if it is another slice."""
-    if not isinstance(part, slice) or part.start is not None or part.step is not None or not isinstance(part.stop, fx.Node):
-        return None
-    side, times = (part.stop.args[0], part.stop.args[1]) if part.stop.target is operator.mul else (part.stop, 1)
-    if not isinstance(side, fx.Node) or not isinstance(times, int) or not _is_size(side):
-        return None
-    return times if side.target is operator.getitem and side.args[1] == axis else None
-
-
-_ON_SIZES = (operator.getitem, operator.mod, operator.mul, operator.sub)
 
 
 class _Reader:
@@ -117,7 +79,7 @@ class _Reader:
         if node.op == "call_module":
             (argument,) = node.args
             return self._module(str(node.target), self._value(argument))
-        return None if _is_size(node) else self._call(node)
+        return None if is_size(node) else self._call(node)
 
     def _add(self, operation: Operation) -> int:
         self._made.append(operation)
@@ -201,7 +163,7 @@ class _Reader:
         parts, everything = cast("tuple[Any, ...]", index) if isinstance(index, tuple) else (), slice(None)
         if len(parts) not in (3, 4) or parts[:2] != (everything, everything):
             raise NotStreamable
-        if any(part != everything and _times(part, axis) != self._rate(value) for axis, part in enumerate(parts[2:], start=2)):
+        if any(part != everything and sides_of(part, axis) != self._rate(value) for axis, part in enumerate(parts[2:], start=2)):
             raise NotStreamable
         return value
 
