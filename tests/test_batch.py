@@ -584,7 +584,8 @@ def test_a_signal_ends_it_cleanly(number: int, what: str) -> None:
             draw(f"in/{index:03}.png", size=(96, 96), seed=index)
     command = [sys.executable, "-m", "span_arch", "in", "out", "--model", "spanx4_ch48"]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    heard = {"preexec_fn": lambda: signal.signal(number, signal.SIG_DFL)}  # those who start the tests may have it ignored
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, **heard)
     while not (Path("out").is_dir() and list(Path("out").iterdir())):
         assert process.poll() is None
         time.sleep(0.01)
