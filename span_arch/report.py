@@ -33,7 +33,7 @@ class Report:
 
     @property
     def frames_per_second(self) -> float:
-        """That is what it says."""
+        """How many frames a second took."""
         return self.frames / max(self.seconds, 1e-9)
 
     def __str__(self) -> str:

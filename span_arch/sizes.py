@@ -151,11 +151,6 @@ class Route:
         return (self.whole[0] - self.size[0]) // 2, (self.whole[1] - self.size[1]) // 2
 
     @property
-    def plain(self) -> bool:
-        """Whether one pass through the network is all."""
-        return self.passes == 1 and not self.filtered
-
-    @property
     def filtered(self) -> bool:
         """Whether what the network gives is resized or cropped."""
         return self.steps[-1] != self.size or self.whole != self.size
