@@ -198,6 +198,31 @@ def test_no_cluster_answers(tmp_path: Path) -> None:
     assert "No Ray cluster could be joined at '127.0.0.1:1'" in (tmp_path / "err").read_text()
 
 
+def test_rays_client_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'ray[data]'")
+    draw(tmp_path / "in", 1)
+    assert command(tmp_path, "ray://127.0.0.1:10001").wait(60) == 8
+    assert "but the address is 'ray://127.0.0.1:10001'. Run the command on a machine of the cluster" in (tmp_path / "err").read_text()
+
+
+@pytest.mark.parametrize("way", ["address", "environment"])
+def test_the_command_line_joins_a_cluster_that_is_there(machines: Any, way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sources = draw(tmp_path / "in", 4)
+    if way == "environment":
+        monkeypatch.setenv("RAY_ADDRESS", machines.address)
+    before = len(machines_jobs())
+    assert command(tmp_path, machines.address if way == "address" else "auto").wait(60) == 0, (tmp_path / "err").read_text()
+    assert names(tmp_path / "out") == {source.name for source in sources}
+    assert len(machines_jobs()) == before + 1
+
+
+def machines_jobs() -> list[Any]:
+    """All that have ever been connected to the cluster."""
+    from ray._private.state import state
+
+    return list(state.job_table())
+
+
 def command(folder: Path, address: str) -> subprocess.Popen[bytes]:
     """The command line, on its way, in a session of its own as in a terminal."""
     with (folder / "out.txt").open("wb") as out, (folder / "err").open("wb") as err:

@@ -59,7 +59,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--ray",
         metavar="ADDRESS",
-        help="compute on a cluster of Ray, such as head:6379 or ray://head:10001, whose machines all see INPUT and OUTPUT; auto: on that "
+        help="compute on a cluster of Ray, such as head:6379, whose machines all see INPUT and OUTPUT; auto: on that "
         "of this machine, or if there is none, in several processes here",
     )
     add_settings(parser)

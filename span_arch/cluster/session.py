@@ -19,6 +19,10 @@ AUTO = "auto"
 
 _PATIENCE = 10.0
 """Seconds that a cluster has for an answer."""
+_NO_CLIENT = (
+    "Ray Data does not work through Ray's client, but {}. Run the command on a machine of the cluster, with an address such as "
+    "'head:6379' or 'auto'; 'ray job submit' does that from anywhere."
+)
 _LEVEL = "RAY_BACKEND_LOG_LEVEL"
 _LOGGERS = ("ray", "ray.data")
 QUIET_AND_PATIENT = {
@@ -36,12 +40,14 @@ def session(address: str) -> Generator[Any]:
 
     Raises:
         MissingExtraError: Ray is not installed.
-        ClusterError: no cluster answers there, or it is of another version.
+        ClusterError: no cluster answers there, it is of another version, or it is reached through Ray's client.
     """
     ray = require_extra("ray", "To upscale on a cluster", distribution="ray[data]")
     require_extra("ray.data", "To upscale on a cluster", distribution="ray[data]")
     with _quiet(ray):
         if ray.is_initialized():
+            if ray.util.client.ray.is_connected():
+                raise ClusterError(_NO_CLIENT.format("this process is connected by way of 'ray://'"))
             yield ray
             return
         try:
@@ -53,6 +59,8 @@ def session(address: str) -> Generator[Any]:
 
 def _connect(ray: Any, address: str) -> None:
     named = os.environ.get("RAY_ADDRESS", "") if address == AUTO else address
+    if named.startswith("ray://"):
+        raise ClusterError(_NO_CLIENT.format(f"the address is '{named}'"))
     term = signal.getsignal(signal.SIGTERM)
     try:
         if ":" in named:
@@ -62,8 +70,8 @@ def _connect(ray: Any, address: str) -> None:
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         where = f"joined at '{named}'" if named else "started on this machine"
         raise ClusterError(
-            f"No Ray cluster could be {where} ({_first_line(error)}). Look whether it runs ('ray status' there tells), and whether Ray, "
-            "Python and, if it asks for one, its token are the same here and there. With the address 'local', none is needed."
+            f"No Ray cluster could be {where} ({_first_line(error)}). Look whether it runs ('ray status' there tells), and whether Ray and "
+            f"Python are the same here and there.{_told_of_token()} With the address 'local', no cluster is needed."
         ) from error
     finally:
         if term is not None and signal.getsignal(signal.SIGTERM) is not term:  # Ray has its own, by which the process would just end
@@ -72,8 +80,15 @@ def _connect(ray: Any, address: str) -> None:
 
 def _check_answers(address: str) -> None:
     """Raises an `OSError` if nobody does; Ray itself would try for minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
+    host, _, port = address.rpartition(":")
     socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE).close()
+
+
+def _told_of_token() -> str:
+    """Where an address is named, newer versions of Ray show a token only if they are told to."""
+    if os.environ.get("RAY_AUTH_MODE") == "token":
+        return " See that the token is the same, too."
+    return " If the cluster asks for a token, have that, and set RAY_AUTH_MODE=token."
 
 
 @contextmanager
