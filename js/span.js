@@ -1,6 +1,6 @@
 /**
- * What a node's schema in Python cannot say: a menu entry on nodes that give images, the last run's report on a node, and inputs
- * that are greyed where they do not apply. The nodes work without it.
+ * What a node's schema in Python cannot say: a menu entry on nodes that give images, the last run's report on a node, its video in
+ * place of the preview, and inputs that are greyed where they do not apply. The nodes work without it.
  */
 
 import { app } from "../../scripts/app.js";
@@ -38,6 +38,7 @@ app.registerExtension({
   nodeCreated(node) {
     if (CONDITIONS[node.comfyClass]) greyWhatDoesNotApply(node, CONDITIONS[node.comfyClass]);
     if (REPORTING.includes(node.comfyClass)) showReports(node);
+    if (node.comfyClass === "SPANUpscaleVideo") after(node, "onExecuted", () => dropPreview(node));
     // Frontends before 1.29 do not ask extensions for entries of a node's menu, but nodes.
     if (!app.collectNodeMenuItems) after(node, "getExtraMenuOptions", (_, options) => options.push(...menuItems(node)));
   },
@@ -104,6 +105,19 @@ function showReports(node) {
   after(node, "onConfigure", () => {
     if (node.properties[REPORT]) show(node, node.properties[REPORT]);
   });
+}
+
+/**
+ * Ends the preview of a run. The frontend would show that in place of the video, and has no public way to end it: newer ones have one
+ * in a store, which is reached by way of Pinia; older ones keep previews in the app alone.
+ */
+function dropPreview(node) {
+  const id = node.graph.isRootGraph === false ? `${node.graph.id}:${node.id}` : String(node.id);
+  app.extensionManager?._p?._s.get("nodeOutput")?.revokePreviewsByLocatorId?.(id);
+  delete app.nodePreviewImages?.[id];
+  node.imgs = undefined;
+  node.widgets?.filter((widget) => widget.name === "$$canvas-image-preview").forEach((widget) => node.removeWidget(widget));
+  node.setDirtyCanvas(true, true);
 }
 
 /** Shows a text on a node, in the place of what the frontend has shown of it, since that does not outlive a reload. */

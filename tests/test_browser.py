@@ -12,10 +12,14 @@ import os
 import re
 import time
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+
+from span_arch.video import VideoSettings, compose, copy_video
 
 from .comfyui import PACK, Host
 
@@ -213,6 +217,48 @@ def test_cancel_stops_within_two_seconds_and_the_next_run_works(window: Window) 
     window.load(graph())
     window.run()
     window.finish()
+
+
+def film_graph(host: Host, frames: int) -> dict[str, Any]:
+    film = host.folder / "input" / f"{frames}.mp4"
+    if not film.exists():
+        compose(host.folder / "film.nut", torch.rand(frames, 48, 64, 3), Fraction(24), torch.zeros(1, 1000 * frames))
+        copy_video(host.folder / "film.nut", film, settings=VideoSettings(pixel_format="yuv420p"))
+    return {
+        "1": {"class_type": "LoadVideo", "inputs": {"file": film.name}},
+        "2": graph(model="spanx2_ch48")["2"],
+        "3": {"class_type": "SPANUpscaleVideo", "inputs": {"upscale_model": ["2", 0], "video": ["1", 0], "codec": "h264"}},
+        "4": {"class_type": "SaveVideo", "inputs": {"video": ["3", 0], "filename_prefix": "seen", "format": "auto", "codec": "auto"}},
+    }
+
+
+def test_a_video_is_seen_on_its_way_and_plays_in_the_node(window: Window) -> None:
+    window.load(film_graph(window.host, 240))
+    window.run()
+    _, progress = window.wait_for("progress")
+    assert str(progress["node"]) == "3"
+    window.wait_for("preview")
+    window.finish()
+    window.wait_until("SPANUpscaleVideo", "node.widgets.some((widget) => String(widget.value).startsWith('240 x 64x48 to 128x96 in '))")
+    window.page.wait_for_function(
+        "() => [...document.querySelectorAll('video')].some((video) => video.src.includes('type=temp') && video.videoWidth === 128)"
+    )
+
+
+def test_cancelling_a_video_leaves_no_file(window: Window) -> None:
+    def left() -> set[Path]:
+        return {path for folder in ("temp", "output") for path in (window.host.folder / folder).rglob("*") if path.suffix != ".png"}
+
+    window.load(film_graph(window.host, 2000))
+    before = left()
+    window.run()
+    window.wait_for("progress")
+    assert left() > before
+    start = time.monotonic()
+    window.page.get_by_label("Cancel current run").first.click()
+    window.wait_for("execution_interrupted")
+    assert time.monotonic() - start < 2
+    assert left() == before
 
 
 def test_an_error_is_shown_as_a_sentence(window: Window) -> None:
