@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from span_arch.errors import MissingExtraError, NotFiniteError, OptionError, OutputError, VideoError
-from span_arch.video import VideoSettings, copy_video, probe
+from span_arch.video import VideoSettings, copy_video, plan_segments, probe
 from span_arch.video import reader as video_reader
 from span_arch.video import writer as video_writer
 from span_arch.video.channel import Channel
@@ -699,14 +699,45 @@ def test_a_video_that_is_all_broken(tmp_path: Path) -> None:
     assert left(tmp_path) == []
 
 
-def test_a_source_that_breaks_off(tmp_path: Path) -> None:
-    expected = make(tmp_path / "a.mkv", times=list(range(20)))
-    content = (tmp_path / "a.mkv").read_bytes()
-    (tmp_path / "a.mkv").write_bytes(content[: len(content) * 6 // 10])
-    report = copy_video(tmp_path / "a.mkv", tmp_path / "b.mkv", settings=FFV1)
-    frames, _ = read(tmp_path / "b.mkv")
-    assert 8 <= report.frames <= 12
-    assert_same(frames, expected[: report.frames])
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [("a.mkv", "ffv1"), ("a.webm", "libvpx-vp9"), ("a.mp4", "libx264"), ("a.mov", "mpeg4"), ("a.avi", "mpeg4"), ("a.flv", "flv")],
+)
+def test_a_source_that_breaks_off(tmp_path: Path, name: str, codec: str) -> None:
+    make(tmp_path / name, codec=codec, times=list(range(50)))
+    if name in ("a.mp4", "a.mov"):
+        faststart(tmp_path / name)
+    copy_video(tmp_path / name, tmp_path / "whole.mkv", settings=FFV1)
+    expected, _ = read(tmp_path / "whole.mkv")
+    assert len(expected) == 50
+    content = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(content[: len(content) * 6 // 10])
+    for method in (lambda: copy_video(tmp_path / name, tmp_path / "b.mkv", settings=FFV1), lambda: plan_segments(tmp_path / name)):
+        with pytest.raises(VideoError, match=r"breaks off after \d\.\d s of 2\.0 s that it should last"):
+            method()
+    frames, _ = read(tmp_path / "b.part.mkv")
+    assert 20 <= len(frames) <= 32
+    assert_same(frames[:20], expected[:20])
+    assert left(tmp_path) == ["b.part.mkv", "whole.mkv"]
+    report = copy_video(tmp_path / name, tmp_path / "c.mkv", settings=FFV1, duration=0.6)
+    assert (report.frames, report.warnings) == (15, ())
+
+
+def faststart(path: Path) -> None:
+    """Moves the index of an MP4 to its front, as files for the web have it."""
+    with av.open(str(path)) as source, av.open(str(path.with_suffix(".web" + path.suffix)), "w", options={"movflags": "faststart"}) as web:
+        stream = web.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                web.mux(packet)
+    path.with_suffix(".web" + path.suffix).replace(path)
+
+
+@pytest.mark.parametrize("name", ["a.mkv", "a.mp4"])
+def test_a_video_whose_last_frame_stays_long_does_not_break_off(tmp_path: Path, name: str) -> None:
+    make(tmp_path / name, codec="libx264", times=[0, 100, 200, 300], time_base=Fraction(1, 25), audio=True)
+    assert copy_video(tmp_path / name, tmp_path / "b.mkv", settings=FFV1).frames == 4
 
 
 def grow(path: Path) -> None:

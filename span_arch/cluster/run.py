@@ -39,9 +39,9 @@ def upscale_on_ray(model: FamilyModel, jobs: Iterable[Job], *, address: str = AU
     Args:
         model: what to upscale with.
         jobs: what to do.
-        address: of the cluster, such as ``head:6379``. ``"auto"`` is the one that RAY_ADDRESS names or that runs on this machine; if there is
-            none, one is started here and ended again. ``"local"`` always does that. If this process is connected to a cluster already, the
-            work is done there.
+        address: of the cluster, such as ``head:6379``. ``"auto"`` is the one that RAY_ADDRESS names or that runs on this machine; if there
+            is none, one is started here and ended again. ``"local"`` always does that. If this process is connected to a cluster already,
+            the work is done there.
         segment_frames: how many frames a segment of a video has. Those of an earlier run are kept.
 
     Yields:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from ..extras import require_extra
@@ -13,6 +14,7 @@ def pyav() -> Any:
     Raises:
         MissingExtraError: it is not installed.
     """
+    os.environ.setdefault("SVT_LOG", "1")  # this encoder of AV1 tells all its settings else, past all that is Python
     return require_extra("av", "To read and write videos")
 
 

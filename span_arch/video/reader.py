@@ -17,7 +17,10 @@ from ._av import pyav, reason
 from .colour import Colour
 from .frames import colour_of, image_of, layout_of
 from .layout import Layout
-from .source import decoder_of, is_cover, no_frames, rate_of, seconds, video_stream
+from .source import decoder_of, is_cover, no_frames, promised_end, rate_of, seconds, video_stream
+
+_MISSING = Fraction(1, 4)
+"""Seconds that may be missing at the end of a file before it counts as broken off: headers are not always exact."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,9 @@ class VideoReader:
         self._durations: dict[int, int] = {}
         self._last: int | None = None
         self._outside = False
+        self._end: Fraction | None = None
+        self._gap = Fraction(0)
+        self._trouble = ""
         self._error: Exception | None = None
 
     @property
@@ -94,10 +100,10 @@ class VideoReader:
     def __iter__(self) -> Iterator[Any]:
         """Each `Frame` of the window in the order of time; and the packets of other streams, with their times in the window.
 
-        A frame that cannot be decoded is left out and counted as broken. Where the file breaks off, it ends.
+        A frame that cannot be decoded is left out and counted as broken.
 
         Raises:
-            VideoError: frames change their size, or there is none.
+            VideoError: frames change their size, there is none, or the file breaks off; then after all that are there.
         """
         for packet in self.packets():
             if packet.stream is self.stream:
@@ -126,14 +132,38 @@ class VideoReader:
                 with self.lock:
                     packet = next(packets, None)
             except pyav().error.FFmpegError as error:
-                self.warnings.append(f"{self.name} cannot be read to its end ({reason(error)}); what came before is there.")
+                self._trouble = f" ({reason(error)})"
                 return
             if packet is None:
                 return
+            self._note(packet)
             if packet.dts is not None and self._is_behind(packet):
                 open_ended.discard(packet.stream.index)
             else:
                 yield packet
+
+    def _note(self, packet: Any) -> None:
+        """Notes how far the file has been read."""
+        if packet.dts is None:
+            return
+        if self._end is not None and packet.stream is self.stream:
+            self._gap = max(self._gap, packet.dts * packet.time_base - self._end)
+        end = ((packet.dts if packet.pts is None else packet.pts) + (packet.duration or 0)) * packet.time_base
+        self._end = end if self._end is None else max(self._end, end)
+
+    def check_whole(self) -> None:
+        """To be asked when all packets have been read.
+
+        Raises:
+            VideoError: the file is shorter than it says itself, and the window with it; or it could not be read to its end.
+        """
+        promised = promised_end(self.container, self.stream)
+        if self.length is not None:
+            promised = min(promised, self.origin + self.length)
+        end = self._end or Fraction(0)
+        if self._trouble or promised - end > max(_MISSING, 2 * self._gap):
+            lasts = f" of {float(promised):.1f} s that it should last" if promised > end else ""
+            raise VideoError(f"{self.name} breaks off after {float(end):.1f} s{lasts}{self._trouble}. Copy or download it again.")
 
     def _search(self) -> None:
         """Goes to the last key frame before the window; to the start if that is not found, as in MPEG-TS, which has no index."""
@@ -173,6 +203,7 @@ class VideoReader:
             raise VideoError(f"No frame of {self.name} begins in the window from {float(self.origin):.3f} s on. Choose a longer one.")
         if self.picture is None:
             raise no_frames(self.name, self._error)
+        self.check_whole()
 
     def _decoded(self, packet: Any) -> Iterator[Frame]:
         if packet is not None and packet.pts is not None and packet.duration:

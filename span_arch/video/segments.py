@@ -96,6 +96,9 @@ class SegmentReader(VideoReader):
         """The times of all frames in their order; and of all key frames the time stamps, and when they are decoded.
 
         There are no times if those of some frames are not told, or are not all different.
+
+        Raises:
+            VideoError: the file breaks off.
         """
         times, keys = list[int](), list[tuple[int, int]]()
         for packet in self.packets():
@@ -105,6 +108,7 @@ class SegmentReader(VideoReader):
                 keys.append((packet.pts, packet.pts if packet.dts is None else packet.dts))
             if packet.size and not packet.is_discard and self._is_inside(packet.pts - self.shift):
                 times.append(packet.pts - self.shift)
+        self.check_whole()
         return (sorted(times), sorted(keys)) if len(set(times)) == len(times) else ([], [])
 
     @override
@@ -142,7 +146,7 @@ def plan_segments(source: Source, frames: int = FRAMES, *, start: float = 0, dur
 
     Raises:
         MissingExtraError: PyAV is not installed.
-        VideoError: the source cannot be read.
+        VideoError: the source cannot be read, or breaks off.
         OptionError: the number is below 1, or the window is outside of the source.
     """
     if frames < 1:

@@ -85,6 +85,20 @@ def seconds(container: Any, stream: Any) -> Fraction:
     return Fraction(stream.duration * stream.time_base) if stream.duration else Fraction(0)
 
 
+def promised_end(container: Any, stream: Any) -> Fraction:
+    """The second at which the last frame ends, as the header of a file says it; 0 if it does not.
+
+    FFmpeg tells a duration of other containers too, but estimates it from what is there.
+    """
+    kinds = set(container.format.name.split(","))
+    begin = Fraction(container.start_time or 0, pyav().time_base)
+    if "avi" in kinds:  # of a file that breaks off, FFmpeg corrects the duration
+        return begin + stream.frames / rate_of(stream)
+    if "mov" in kinds and stream.duration:  # other tracks may be longer, and are not all read
+        return (stream.start_time or 0) * stream.time_base + stream.duration * stream.time_base
+    return begin + seconds(container, stream) if kinds & {"matroska", "flv", "asf"} else Fraction(0)
+
+
 def rate_of(stream: Any) -> Fraction:
     """Frames per second, on average; 25 if nobody knows."""
     return Fraction(stream.average_rate or stream.guessed_rate or 25)
