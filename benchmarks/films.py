@@ -10,7 +10,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from fractions import Fraction
 from pathlib import Path
@@ -58,39 +58,37 @@ def page(command: str, rows: Sequence[Row]) -> str:
     parts = [
         "# Videos and folders",
         f"Made by `{command}`, {date.today().isoformat()}, with {NETWORK}. Each run is a process of its own; ways take turns. A ratio is "
-        "the median over the rounds of one time over the other in the same round, with the least and the most behind it. Memory is the peak "
-        "of the resident set beyond what was there before the run, once all was loaded.",
+        "the median over the rounds of one time over the other in the same round, with the least and the most behind it. Memory is the "
+        "peak of the resident set beyond what was there before the run, once all was loaded.",
         report.table(("", ""), report.machine().items()),
         report.table(("", "", "made of"), rows),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def videos(folder: Path, options: argparse.Namespace) -> list[Row]:
+def videos(folder: Path, options: argparse.Namespace) -> Iterator[Row]:
     """A video beside its frames as a batch, beside the host's own nodes, and beside one ten times as long."""
     half, whole, long = (folder / name for name in ("half.mp4", "whole.mp4", "long.mp4"))
     for film, frames in ((half, options.frames // 2), (whole, options.frames), (long, 10 * options.frames)):
         write_film(film, frames)
-    rows: list[Row] = []
     fast, batch = turns(options.rounds, lambda: run("ours, fast preset", folder, half), lambda: run("batch", folder, half))
     what = f"{options.frames // 2} frames of 320x240 x2: frames as one tensor / video to video (ultrafast)"
-    rows.append((what, told(seconds(batch), seconds(fast)), made_of(batch, fast)))
+    yield what, told(seconds(batch), seconds(fast)), made_of(batch, fast)
     if os.environ.get("COMFYUI_DIR"):
         host = os.environ.get("COMFYUI_PYTHON", sys.executable)
         ours, stock = turns(options.rounds, lambda: run("ours", folder, whole), lambda: run("stock", folder, whole, host))
         what = f"{options.frames} frames of 320x240 x2: video to frames, stock upscale, frames to video in ComfyUI / video to video"
-        rows.append((what, told(seconds(stock), seconds(ours)), made_of(stock, ours)))
+        yield what, told(seconds(stock), seconds(ours)), made_of(stock, ours)
         share = statistics.median(own["memory"] / other["memory"] for own, other in zip(ours, stock, strict=True))
-        rows.append(("the same, memory: ours / ComfyUI", f"{share:.2f}x", memory_of(ours, stock)))
+        yield "the same, memory: ours / ComfyUI", f"{share:.2f}x", memory_of(ours, stock)
     else:
         print("COMFYUI_DIR names no tree of ComfyUI: it is left out.")
     short, longer = [run("ours", folder, whole)], [run("ours", folder, long)]
     more = (longer[0]["memory"] - short[0]["memory"]) / report.MIB
-    rows.append((f"memory for {10 * options.frames} frames more than for {options.frames}", f"{more:.0f} MiB", memory_of(longer, short)))
-    return rows
+    yield f"memory for {10 * options.frames} frames, more than for {options.frames}", f"{more:.0f} MiB", memory_of(longer, short)
 
 
-def folders(folder: Path, options: argparse.Namespace) -> list[Row]:
+def folders(folder: Path, options: argparse.Namespace) -> Iterator[Row]:
     """A folder of small pictures at once, beside a start of the command for each."""
     pictures, few = folder / "pictures", max(1, round(0.03 * options.pictures))
     pictures.mkdir()
@@ -102,13 +100,11 @@ def folders(folder: Path, options: argparse.Namespace) -> list[Row]:
     (folder / "each").mkdir()
     each = [timed([str(path), str(folder / "each" / path.name)]) for path in sorted(pictures.iterdir())[:few]]
     per_picture = statistics.mean(each)
-    return [
-        (
-            f"{options.pictures} pictures of 64x64: a start for each / one for all",
-            f"{per_picture * options.pictures / once:.0f}x",
-            f"{per_picture:.2f} s for each (mean of {few} starts), {once:.1f} s for all",
-        )
-    ]
+    yield (
+        f"{options.pictures} pictures of 64x64: a start for each / one for all",
+        f"{per_picture * options.pictures / once:.0f}x",
+        f"{per_picture:.2f} s for each (mean of {few} starts), {once:.1f} s for all",
+    )
 
 
 def write_film(path: Path, frames: int) -> None:

@@ -304,7 +304,7 @@ def test_what_progress_raises_ends_all_and_leaves_nothing_half_done() -> None:
     with pytest.raises(Stop):
         list(upscale_jobs(model(), jobs, progress=lambda _, *step: cancel(*step)))
     assert all(glance(path).width == 40 for path in Path("out").iterdir())
-    assert not any(thread.name.startswith("span-pictures") for thread in threading.enumerate())
+    assert not any(thread.name.startswith("span-helper") for thread in threading.enumerate())
 
 
 def test_whoever_has_enough_can_go() -> None:
@@ -315,7 +315,7 @@ def test_whoever_has_enough_can_go() -> None:
     written = sorted(Path("out").iterdir())
     assert all(glance(path).width == 40 for path in written)
     assert len(written) < len(jobs)
-    assert not any(thread.name.startswith("span-pictures") for thread in threading.enumerate())
+    assert not any(thread.name.startswith("span-helper") for thread in threading.enumerate())
 
 
 def test_few_pictures_are_held_however_many_there_are(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -352,6 +353,17 @@ def test_info_tells_what_a_model_is(capsys: pytest.CaptureFixture[str]) -> None:
         "container": "safetensors",
         "form in the file": "training",
     }
+
+
+def test_a_video_is_encoded_as_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("av", reason="PyAV is not installed")
+    from span_arch.video import compose, probe
+
+    compose(Path("film.nut"), torch.rand(3, 24, 32, 3), Fraction(25))
+    how = ["--codec", "h264", "--preset", "ultrafast", "--video-quality", "30", "--pixel-format", "yuv422p"]
+    assert run("film.nut", "large.mkv", "--model", "spanx2_ch48", *how) == 0, capsys.readouterr().err
+    assert probe(Path("large.mkv")).pixel_format == "yuv422p"
+    assert all(words in Path("large.mkv").read_bytes() for words in (b"subme=0 ", b"crf=30.0 "))  # as x264 writes of itself
 
 
 @pytest.mark.parametrize("output", ["a.safetensors", "a.pth", "a.onnx", "a-x2.param"])

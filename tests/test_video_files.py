@@ -393,6 +393,15 @@ def test_tags_of_colour_and_shape_stay(tmp_path: Path, codec: str, suffix: str, 
     assert info.sample_aspect_ratio == Fraction(4, 3)
 
 
+def test_what_hdr_says_of_a_display_is_left_out_and_told(tmp_path: Path) -> None:
+    told = "log-level=error:hdr10=1:max-cll=1000,400:master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,1)"
+    tags = {"color_primaries": 9, "color_trc": 16, "colorspace": 9}
+    make(tmp_path / "a.mkv", "yuv420p10le", codec="libx265", size=(64, 64), tags=tags, options={"x265-params": told})
+    report = copy_video(tmp_path / "a.mkv", tmp_path / "b.mkv", settings=FFV1)
+    assert [warning for warning in report.warnings if "HDR10" in warning]
+    assert probe(tmp_path / "b.mkv").pixel_format == "yuv420p10le"
+
+
 def test_a_shape_of_pixels_that_cannot_be_told_is_told_here(tmp_path: Path) -> None:
     make(tmp_path / "a.mkv", codec="libx264", ratio=Fraction(4, 3))
     report = copy_video(tmp_path / "a.mkv", tmp_path / "b.mkv", settings=FFV1)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -19,6 +18,7 @@ from ..errors import SpanArchError
 from ..pictures import Animation, Frame, Info, check_fits, check_format, read_pictures, write_pictures
 from ..report import Reporter
 from ..sizes import Pair, route
+from ..threads import helpers
 from ..upscale import Model, upscale_frames
 from ..video.channel import Channel
 from .job import Job, Outcome, Progress, check_target, failed
@@ -88,7 +88,7 @@ def upscale_pictures(
     run = partial(upscale_frames, model, settings=jobs[0].settings, device=device, room=room, report=report)
     current: _Picture | None = None
     told = 0
-    with ThreadPoolExecutor(2, "span-pictures") as pool:
+    with helpers(2) as pool:
         try:
             pool.submit(_read_all, model, jobs, read)
             pool.submit(_write_all, writing, outcomes)

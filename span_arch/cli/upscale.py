@@ -100,6 +100,7 @@ def _add_formats(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--quality", type=int, metavar="N", help="of JPEG, WebP and AVIF, 1 to 100 (default: 95, lossless, 90)")
     group.add_argument("--codec", choices=(AUTO, *CODECS), help="of videos (default: h264; in .webm av1)")
     group.add_argument("--video-quality", type=float, metavar="N", help="constant rate factor of videos: lower is better, and larger")
+    group.add_argument("--preset", metavar="NAME", help="of videos: how long the encoder may think, in its words, as ultrafast for h264")
     group.add_argument(
         "--pixel-format", metavar="NAME", help="of videos, as FFmpeg has it: yuv420p plays everywhere (default: as the input)"
     )
@@ -207,7 +208,7 @@ def _told_failures(lines: Sequence[str], found: Found) -> int:
 
 
 def _video(options: argparse.Namespace, target: Path) -> VideoSettings:
-    return VideoSettings(options.codec or default_codec(target), options.video_quality, None, options.pixel_format)
+    return VideoSettings(options.codec or default_codec(target), options.video_quality, options.preset, options.pixel_format)
 
 
 def _device(text: str) -> torch.device:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from torch import Tensor
 from ..errors import SpanArchError, VideoError
 from ..files import check_output, replacing
 from ..meter import Progress
+from ..threads import helpers
 from .channel import Channel
 from .reader import Frame, VideoReader
 from .settings import VideoSettings, encoders
@@ -124,7 +124,7 @@ def run(reader: VideoReader, writer: VideoWriter, transform: Transform, progress
     """
     decoded: Channel[Frame] = Channel(_AHEAD)
     done: Channel[Frame] = Channel(_AHEAD)
-    with ThreadPoolExecutor(2) as pool:
+    with helpers(2) as pool:
         try:  # around the starts as well: an interrupt in between must not leave a thread waiting
             pool.submit(_read, reader, writer, decoded)
             writing = pool.submit(_write, writer, done)

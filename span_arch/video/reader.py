@@ -21,6 +21,7 @@ from .source import decoder_of, is_cover, no_frames, promised_end, rate_of, seco
 
 _MISSING = Fraction(1, 4)
 """Seconds that may be missing at the end of a file before it counts as broken off: headers are not always exact."""
+_HDR = ("MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL")
 
 
 @dataclass(frozen=True)
@@ -240,6 +241,8 @@ class VideoReader:
             self.picture = Picture(layout, colour, size, round(frame.rotation / 90) % 4)
             if frame.interlaced_frame:
                 self.warnings.append(f"{self.name} is interlaced, and its frames were taken as they are. Deinterlace it first.")
+            if any(one.type.name in _HDR for one in frame.side_data):
+                self.warnings.append("What it says of the display that it was mastered on (HDR10) was left out; its colours are the same.")
         elif size != self.picture.size:
             width, height = self.picture.size
             raise VideoError(
