@@ -12,10 +12,15 @@ from torch import Tensor
 
 import span_arch
 from span_arch import Settings, errors, sizes
+from span_arch.archs.span import SPAN
+from span_arch.model import FamilyModel
+from span_arch.resize import Resize
 from span_arch.video import VideoSettings, compose, copy_video, probe, upscale_video
+from span_arch.video.beyond import Beyond
 
 from .faults import Stop
 from .test_upscale import image, model
+from .test_video_files import assert_same, make, packets, read
 
 pytest.importorskip("av", reason="PyAV is not installed")
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -55,6 +60,50 @@ def test_a_video_is_upscaled_as_its_frames_are(film: Path, tmp_path: Path, setti
     assert told[-1][0] == told[-1][1]
     info = probe(tmp_path / "large.mkv")
     assert (info.fps, len(info.audio)) == (Fraction(24000, 1001), 1)
+
+
+def identity() -> FamilyModel:
+    """A network of scale 1 that gives its image as it is."""
+    state = {
+        name: torch.zeros_like(value)
+        for name, value in SPAN(feature_channels=8, blocks=2, scale=1, normalisation=None).state_dict().items()
+    }
+    for channel in range(3):
+        for name, middle in (("conv_1.eval_conv", 1), ("conv_cat", 0), ("upsampler.0", 1)):
+            state[f"{name}.weight"][channel, channel, middle, middle] = 1
+    return span_arch.from_state_dict(state, normalise="none")
+
+
+@pytest.mark.parametrize(("pixel_format", "tags"), [("yuv420p", (1, 1, 1, 1)), ("yuv444p10le", (9, 9, 16, 1)), ("yuv422p", (5, 6, 6, 2))])
+def test_a_network_that_changes_nothing_changes_nothing(tmp_path: Path, pixel_format: str, tags: tuple[int, int, int, int]) -> None:
+    times = [0, 1, 2, 5, 6, 9, 10, 11]  # as a phone has them
+    named = dict(zip(("colorspace", "color_primaries", "color_trc", "color_range"), tags, strict=True))
+    expected = make(tmp_path / "a.mkv", pixel_format, times=times, tags=named, audio=True, subtitles=True)
+    _, told = upscale_video(identity(), tmp_path / "a.mkv", tmp_path / "b.mkv", video=LOSSLESS)
+    frames, seen = read(tmp_path / "b.mkv")
+    assert_same(frames, expected)
+    assert [time * 25 for time in seen] == times
+    assert all(packets(tmp_path / "b.mkv", kind) == packets(tmp_path / "a.mkv", kind) != [] for kind in ("audio", "subtitle"))
+    assert probe(tmp_path / "b.mkv").colour == probe(tmp_path / "a.mkv").colour
+    assert told.warnings == ()
+
+
+@pytest.mark.parametrize("size", [None, sizes.Factor(1.5), sizes.Exact(40, 40, "fill")], ids=str)
+def test_whites_above_white_stay_where_they_are(size: sizes.Size | None) -> None:
+    frame = torch.full((16, 20, 3), 0.5)
+    frame[4:8, 5:10], frame[8:12, 5:10, 2], frame[0, 0] = 1.09, -0.8, 2.1
+    beyond = Beyond(size, 2)
+    shown = torch.stack(list(beyond.taken_off(iter([frame, frame.clamp(0, 1)]))))
+    assert torch.equal(shown, frame.clamp(0, 1).expand_as(shown))
+    way = sizes.route(size, 16, 20, 2)
+    results = list(beyond.put_on(iter([torch.ones(*way.size, 3), torch.ones(*way.size, 3)])))
+    assert torch.equal(results[1], torch.ones_like(results[1]))
+    exactly = Resize("area", (16, 20), way.whole, way.corner, way.size)
+    over = torch.empty(3, *way.size)
+    exactly(torch.relu(frame - 1).movedim(-1, 0) / 4, over)
+    under = torch.empty(3, *way.size)
+    exactly(torch.relu(-frame).movedim(-1, 0) / 4, under)
+    torch.testing.assert_close(results[0], 1 + 4 * (over - under).movedim(0, -1), atol=1e-6, rtol=0)
 
 
 def test_the_window_is_upscaled_alone(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from ..meter import Progress
 from ..report import Report, Reporter
 from ..settings import Settings
 from ..upscale import upscale_frames
+from .beyond import Beyond
 from .copy import Transform, VideoReport, copy_video, unchanged
 from .settings import VideoSettings
 from .source import Source
@@ -79,6 +80,10 @@ def upscaling(
     """The transform that upscales; what it is given is as in `upscale_video`."""
 
     def transform(frames: Iterator[Tensor]) -> Iterator[Tensor]:
-        return look(upscale_frames(model, frames, settings, count=count, device=device, room=room, progress=progress, report=report))
+        beyond = Beyond(settings.size if settings is not None else None, model.scale)
+        results = upscale_frames(
+            model, beyond.taken_off(frames), settings, count=count, device=device, room=room, progress=progress, report=report
+        )
+        return look(beyond.put_on(results))
 
     return transform
