@@ -88,7 +88,7 @@ def test_a_network_that_changes_nothing_changes_nothing(tmp_path: Path, pixel_fo
     assert told.warnings == ()
 
 
-@pytest.mark.parametrize("size", [None, sizes.Factor(1.5), sizes.Exact(40, 40, "fill")], ids=str)
+@pytest.mark.parametrize("size", [None, sizes.Factor(4), sizes.Factor(1.5), sizes.Exact(40, 40, "fill")], ids=str)
 def test_whites_above_white_stay_where_they_are(size: sizes.Size | None) -> None:
     frame = torch.full((16, 20, 3), 0.5)
     frame[4:8, 5:10], frame[8:12, 5:10, 2], frame[0, 0] = 1.09, -0.8, 2.1
