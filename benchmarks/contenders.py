@@ -50,8 +50,8 @@ def spandrel(folder: Path, image: np.ndarray, tile: int) -> Run:
     return torch.inference_mode()(frame_by_frame(image, torch.from_numpy, model))
 
 
-def comfyui(folder: Path, image: np.ndarray, tile: int) -> Run:
-    """ComfyUI's own nodes, Load Upscale Model and Upscale Image (using Model), as its executor runs them."""
+def stock_model(folder: Path) -> Any:
+    """What ComfyUI's own Load Upscale Model gives, once this process has become a ComfyUI."""
     sys.path[0] = os.environ["COMFYUI_DIR"]
     sys.argv = ["main.py", "--cpu"]
     import comfy.options
@@ -59,12 +59,20 @@ def comfyui(folder: Path, image: np.ndarray, tile: int) -> Run:
     comfy.options.enable_args_parsing()
     import folder_paths
     import torch
-    from comfy_extras.nodes_upscale_model import ImageUpscaleWithModel, UpscaleModelLoader
+    from comfy_extras.nodes_upscale_model import UpscaleModelLoader
 
     folder_paths.add_model_folder_path("upscale_models", str(folder))
-    batch = torch.from_numpy(image)
     with torch.inference_mode():
-        (model,) = UpscaleModelLoader.execute("training.safetensors").result
+        return UpscaleModelLoader.execute("training.safetensors").result[0]
+
+
+def comfyui(folder: Path, image: np.ndarray, tile: int) -> Run:
+    """ComfyUI's own nodes, Load Upscale Model and Upscale Image (using Model), as its executor runs them."""
+    model = stock_model(folder)
+    import torch
+    from comfy_extras.nodes_upscale_model import ImageUpscaleWithModel
+
+    batch = torch.from_numpy(image)
     return torch.inference_mode()(lambda: ImageUpscaleWithModel.execute(model, batch).result[0])
 
 

@@ -8,16 +8,14 @@ Nothing but the standard library is imported at the top: the Python of ComfyUI n
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from contenders import ROOT  # neighbours of this script, not of a package
-from worker import highest_memory
+from contenders import ROOT, stock_model  # neighbours of this script, not of a package
+from worker import answering, highest_memory, memory_so_far
 
 Run = Callable[[], object]
 
@@ -50,17 +48,10 @@ def batch(folder: Path, film: Path) -> Run:
 
 def stock(folder: Path, film: Path) -> Run:
     """ComfyUI's own nodes: Load Video, Get Video Components, Upscale Image (using Model), Create Video and Save Video."""
-    sys.path[0] = os.environ["COMFYUI_DIR"]
-    sys.argv = ["main.py", "--cpu"]
-    import comfy.options
-
-    comfy.options.enable_args_parsing()
-    import folder_paths
+    model = stock_model(folder)
     import torch
     from comfy_api.latest import InputImpl, Types
-    from comfy_extras.nodes_upscale_model import ImageUpscaleWithModel, UpscaleModelLoader
-
-    folder_paths.add_model_folder_path("upscale_models", str(folder))
+    from comfy_extras.nodes_upscale_model import ImageUpscaleWithModel
 
     @torch.inference_mode()
     def run() -> None:
@@ -69,8 +60,6 @@ def stock(folder: Path, film: Path) -> Run:
         made = InputImpl.VideoFromComponents(Types.VideoComponents(images=images, audio=parts.audio, frame_rate=parts.frame_rate))
         made.save_to(str(folder / "stock.mp4"))
 
-    with torch.inference_mode():
-        (model,) = UpscaleModelLoader.execute("training.safetensors").result
     return run
 
 
@@ -83,15 +72,10 @@ WAYS: dict[str, Callable[[Path, Path], Run]] = {
 
 
 def main() -> None:
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what libraries print is no answer
+    answers = answering()
     way, folder, film = sys.argv[1:]
     run = WAYS[way](Path(folder), Path(film))
-    import psutil
-
-    base = psutil.Process().memory_info().rss
-    with contextlib.suppress(OSError):  # forgets what loading took, where the system can (Linux)
-        Path("/proc/self/clear_refs").write_text("5")
+    base = memory_so_far()
     start = time.perf_counter()
     run()
     print(json.dumps({"seconds": time.perf_counter() - start, "memory": max(0, highest_memory() - base)}), file=answers, flush=True)

@@ -16,7 +16,7 @@ import re
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 from contenders import CONTENDERS, STOCK, Contender, LeftOutError  # a neighbour of this script, not of a package
@@ -56,9 +56,24 @@ def highest_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # macOS: in bytes
 
 
-def main() -> None:
+def answering() -> TextIO:
+    """Where answers go from now on; what libraries print is none."""
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what libraries print is no answer
+    os.dup2(2, 1)
+    return answers
+
+
+def memory_so_far() -> int:
+    """The resident set of this process in bytes; the high-water mark begins here anew, where the system can do that (Linux)."""
+    import psutil
+
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+    return psutil.Process().memory_info().rss
+
+
+def main() -> None:
+    answers = answering()
     name, folder, image, tile = sys.argv[1:]
 
     def tell(**answer: Any) -> None:
@@ -68,11 +83,7 @@ def main() -> None:
         contender = CONTENDERS[name]
         run = contender.start(Path(folder), np.load(image), int(tile))
         more: dict[str, Any] = {"versions": versions(contender)}
-        import psutil
-
-        base = psutil.Process().memory_info().rss
-        with contextlib.suppress(OSError):  # forgets what loading took, where the system can (Linux)
-            Path("/proc/self/clear_refs").write_text("5")
+        base = memory_so_far()
         while True:
             start = time.perf_counter()
             result = run()

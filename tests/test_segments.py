@@ -8,10 +8,10 @@ import pickle
 import random
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
-from itertools import accumulate
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from span_arch.video import (
     upscale_video_resumably,
     write_segment,
 )
+from span_arch.video.reader import VideoReader
 from span_arch.video.segments import SegmentReader
 from span_arch.video.source import opened
 
@@ -219,6 +220,29 @@ def test_broken_frames_are_left_out_and_counted(tmp_path: Path) -> None:
     assert told == whole
     assert_same(read(tmp_path / "joined.mkv")[0], read(tmp_path / "whole.mkv")[0])
     assert read(tmp_path / "joined.mkv")[1] == read(tmp_path / "whole.mkv")[1]
+
+
+class Failing:
+    """A container that cannot be read any more after some packets."""
+
+    def __init__(self, container: Any, after: int) -> None:
+        self._container, self._after = container, after
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._container, name)
+
+    def demux(self, *streams: Any) -> Iterator[Any]:
+        yield from islice(self._container.demux(*streams), self._after)
+        raise av.error.FFmpegError(5, "Input/output error")
+
+
+def test_what_cannot_be_read_any_more_is_not_silently_left_out(tmp_path: Path) -> None:
+    path = film(tmp_path / "a.mkv")
+    (whole,) = plan_segments(path)
+    with opened(path) as container, pytest.raises(VideoError, match=r"breaks off after .*Input/output error"):
+        list(SegmentReader(Failing(container, 5), "a.mkv", whole))
+    with opened(path) as container, pytest.raises(VideoError, match=r"breaks off after .*Input/output error"):
+        list(VideoReader(Failing(container, 5), "a.mkv").others())
 
 
 def test_parts_that_do_not_fit_each_other(tmp_path: Path) -> None:

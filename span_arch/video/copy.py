@@ -81,8 +81,9 @@ def copy_video(
 
     Raises:
         MissingExtraError: PyAV is not installed.
-        VideoError: the source cannot be read, its frames change their size, or no encoder takes it. What was finished of the frames until
-            then is beside the target, as ``NAME.part.SUFFIX``, and plays; so it is with errors of this library that ``transform`` raises.
+        VideoError: the source cannot be read, or breaks off, its frames change their size, or no encoder takes it. What was finished of the
+            frames until then is beside the target, as ``NAME.part.SUFFIX``, and plays; so it is with errors of this library that
+            ``transform`` raises.
         OptionError: the settings do not go together, or the window is outside of the source.
         OutputError: the target exists or cannot be written, or the disk is full.
     """

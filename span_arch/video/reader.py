@@ -116,8 +116,13 @@ class VideoReader:
         self._check_end()
 
     def others(self) -> Iterator[Any]:
-        """The packets of other streams alone, as they come with the frames; nothing is decoded."""
-        return (packet for packet in self.packets() if packet.stream is not self.stream and self._fits(packet))
+        """The packets of other streams alone, as they come with the frames; nothing is decoded.
+
+        Raises:
+            VideoError: the file cannot be read to its end.
+        """
+        yield from (packet for packet in self.packets() if packet.stream is not self.stream and self._fits(packet))
+        self._check_read()
 
     def packets(self) -> Iterator[Any]:
         """All packets, as they are in the source, from the last key frame before the window to the end of what is in it."""
@@ -165,6 +170,11 @@ class VideoReader:
         if self._trouble or promised - end > max(_MISSING, 2 * self._gap):
             lasts = f" of {float(promised):.1f} s that it should last" if promised > end else ""
             raise VideoError(f"{self.name} breaks off after {float(end):.1f} s{lasts}{self._trouble}. Copy or download it again.")
+
+    def _check_read(self) -> None:
+        """Raises the error of a part of the file that could not be read; whether the file is whole is for others to ask."""
+        if self._trouble:
+            self.check_whole()
 
     def _search(self) -> None:
         """Goes to the last key frame before the window; to the start if that is not found, as in MPEG-TS, which has no index."""

@@ -131,6 +131,7 @@ class SegmentReader(VideoReader):
     @override
     def _check_end(self) -> None:
         """Whether there is any frame is for those to ask who know of all segments."""
+        self._check_read()
 
 
 def plan_segments(source: Source, frames: int = FRAMES, *, start: float = 0, duration: float = 0) -> list[Segment]:
