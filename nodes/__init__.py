@@ -6,7 +6,7 @@ from ..span_arch import register
 from .load_model import LoadSPANModel
 from .model_info import SPANModelInfo
 from .save_model import SaveSPANModel
-from .upscale import SPANUpscale
+from .upscale_image import SPANUpscale
 from .upscale_video import SPANUpscaleVideo
 
 NODES: list[type[io.ComfyNode]] = [LoadSPANModel, SPANUpscale, SPANUpscaleVideo, SPANModelInfo, SaveSPANModel]

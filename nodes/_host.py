@@ -23,7 +23,7 @@ from server import PromptServer
 from torch import Tensor
 
 from ..span_arch import checkpoints
-from ..span_arch.upscale import Model
+from ..span_arch.models.build import Model
 from ..span_arch.video import Source, compose
 
 _FOLDER = "upscale_models"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ..span_arch import builtin_names, load
-from ..span_arch.archs._normalisation import IMAGENET, NAMED
-from ..span_arch.checkpoints.metadata import normalisation_text
+from ..span_arch.archs.normalisation import IMAGENET, NAMED
+from ..span_arch.checkpoints.model_metadata import normalisation_text
 from . import _host
 
 

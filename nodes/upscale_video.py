@@ -5,8 +5,8 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ..span_arch.video import VideoSettings, probe, upscale_video
-from . import _host, _settings
-from ._seen import Seen
+from . import _host, _inputs
+from ._preview import Seen
 
 _FILES = {"auto": ".mp4", "h264": ".mp4", "hevc": ".mp4", "av1": ".mp4", "vp9": ".webm", "prores": ".mov", "ffv1": ".mkv"}
 """The codecs to choose from, and the files that they are put into unless others are asked for."""
@@ -68,7 +68,7 @@ class SPANUpscaleVideo(io.ComfyNode):
                         tooltip="How finely colours are kept. As the source: with its bits and its chroma. yuv420p plays everywhere.",
                     )
                 ),
-                *_settings.inputs(),
+                *_inputs.inputs(),
             ],
             outputs=[
                 io.Video.Output(display_name="video", tooltip="The upscaled video, in a temporary file. Save Video keeps it as it is.")
@@ -80,7 +80,7 @@ class SPANUpscaleVideo(io.ComfyNode):
 
     @classmethod
     def execute(cls, upscale_model, video, codec, quality=-1, container="auto", pixel_format=_SAME, **inputs) -> io.NodeOutput:
-        settings, suffix = _settings.wish(inputs), _FILES[codec] if container == "auto" else f".{container}"
+        settings, suffix = _inputs.wish(inputs), _FILES[codec] if container == "auto" else f".{container}"
         target = _host.new_file("SPAN", suffix, temporary=True)
         with _host.video_file(video) as (source, start, duration, made):
             pixels = pixel_format if pixel_format != _SAME else "yuv420p" if made and codec not in _FOR_WORK else None

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from . import errors, sizes
-from .archs._normalisation import Normalisation
+from . import errors
+from .archs.normalisation import Normalisation
+from .engine.report import Report
+from .engine.settings import Settings
 from .errors import SpanArchError
-from .info import ModelInfo, describe
-from .load import builtin_names, load
-from .model import FamilyModel, Source, from_state_dict
-from .register import register
-from .report import Report
-from .save import save
-from .settings import Settings
+from .image_ops import sizes
+from .models.build import FamilyModel, Source, from_state_dict
+from .models.describe import ModelInfo, describe
+from .models.load import builtin_names, load
+from .models.save import save
+from .models.spandrel_plugin import register
 from .upscale import upscale, upscale_frames
 
 __all__ = [

@@ -8,24 +8,21 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 import torch
-from spandrel import ImageModelDescriptor
-from torch import Tensor, nn
+from torch import Tensor
 
-from . import memory
-from .channels import check_image
+from ._util import memory
+from .engine.pipeline import Upscaler
+from .engine.precision import Precision
+from .engine.progress import Meter, Progress
+from .engine.report import Reporter
+from .engine.settings import Settings
 from .errors import OutOfMemoryError
-from .meter import Meter, Progress
-from .model import adopt
-from .precision import Precision
-from .report import Reporter
-from .resize import Filter
-from .seamless import Seamless
-from .settings import Settings
-from .sizes import Size
-from .transparency import Alpha
-from .upscaler import Upscaler
-
-Model = ImageModelDescriptor[nn.Module]
+from .image_ops.channels import check_image
+from .image_ops.resize import Filter
+from .image_ops.sizes import Size
+from .image_ops.transparency import Alpha
+from .image_ops.wrap import Seamless
+from .models.build import Model, adopt
 
 _log = logging.getLogger(__name__)
 

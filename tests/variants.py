@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from span_arch.archs import espan, span, spanf, spanf3, spanplus
-from span_arch.archs._normalisation import PAPER, Normalisation
-from span_arch.archs._record import Architecture
-from span_arch.blocks import Conv3XC, ConvForm, FusedConv3XC
-from span_arch.model import build
+from span_arch.archs.blocks import Conv3XC, ConvForm, FusedConv3XC
+from span_arch.archs.normalisation import PAPER, Normalisation
+from span_arch.archs.record import Architecture
+from span_arch.models.build import build
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..blocks import SPAB, FusedConv3XC, attention
-from ._record import Architecture, count_blocks, scale_and_channels
+from .blocks import SPAB, FusedConv3XC, attention
+from .record import Architecture, count_blocks, scale_and_channels
 
 
 class ShortSPAB(nn.Module):

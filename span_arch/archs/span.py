@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..blocks import SPAB, ConvForm, FusedConv3XC
-from ._normalisation import PAPER, Normalisation
-from ._record import Architecture, count_blocks, scale_and_channels
+from .blocks import SPAB, ConvForm, FusedConv3XC
+from .normalisation import PAPER, Normalisation
+from .record import Architecture, count_blocks, scale_and_channels
 
 
 class SPAN(nn.Module):

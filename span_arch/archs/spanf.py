@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..blocks import SPAB, FusedConv3XC
-from ._record import Architecture, count_blocks, scale_and_channels
+from .blocks import SPAB, FusedConv3XC
+from .record import Architecture, count_blocks, scale_and_channels
 
 
 class Entry(nn.Module):

@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..blocks import ConvForm, FusedConv3XC
 from ..errors import WeightsError
-from ._record import Architecture, count_blocks, scale_and_channels
+from .blocks import ConvForm, FusedConv3XC
+from .record import Architecture, count_blocks, scale_and_channels
 
 _UNSHUFFLED_SHUFFLE = 4
 """What the pixel shuffle at the end of an unshuffled network enlarges by."""

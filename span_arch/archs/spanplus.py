@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..blocks import SPAB, ConvForm, FusedConv3XC
 from ..errors import WeightsError
-from ._record import SCALES, Architecture, count_blocks, scale_and_channels
+from .blocks import SPAB, ConvForm, FusedConv3XC
+from .record import SCALES, Architecture, count_blocks, scale_and_channels
 
 DYSAMPLE_GROUPS = 4
 """Groups of channels that are sampled at places of their own, in every published network."""

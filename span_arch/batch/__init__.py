@@ -13,9 +13,9 @@ Jobs and outcomes can be pickled; `run_job` does one job with a model that is lo
 
 from .estimate import Estimate, estimate
 from .find import Found, find
+from .inspect_inputs import Foresight, foresee
 from .job import Job, Outcome, Progress
 from .kinds import Formats, default_codec, formats_of
-from .look import Foresight, foresee
 from .run import run_job, upscale_jobs
 
 __all__ = [

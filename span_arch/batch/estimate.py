@@ -9,10 +9,11 @@ from itertools import pairwise
 
 import torch
 
-from ..settings import Settings
-from ..upscale import Model, upscale_frames
+from ..engine.settings import Settings
+from ..models.build import Model
+from ..upscale import upscale_frames
+from .inspect_inputs import Foresight
 from .job import Job
-from .look import Foresight
 
 _SIDE = 256
 """Pixels of a side of what is tried, at most: enough for the speed to be that of large pictures."""

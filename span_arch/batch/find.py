@@ -12,7 +12,7 @@ from pathlib import Path
 from ..errors import ImageError, OutputError, SpanArchError
 from .kinds import Formats, is_known
 
-Pair = tuple[Path, Path]
+SourceAndTarget = tuple[Path, Path]
 """A source and its target."""
 
 
@@ -20,7 +20,7 @@ Pair = tuple[Path, Path]
 class Found:
     """What there is to do."""
 
-    pairs: tuple[Pair, ...]
+    pairs: tuple[SourceAndTarget, ...]
     """Sources and targets, in the order of the inputs, and in a folder by name. No two targets are one file, and none is a source."""
     folder: bool
     """Whether targets are in a folder, under the names of their sources; otherwise there is one file to one file."""
@@ -80,7 +80,7 @@ class _Search:
     ignored: list[Path] = field(default_factory=list[Path])
     errors: list[SpanArchError] = field(default_factory=list[SpanArchError])
 
-    def pairs(self, source: Path) -> Iterator[Pair]:
+    def pairs(self, source: Path) -> Iterator[SourceAndTarget]:
         """Those of an input, which is a file or a folder."""
         if _kind(source) != stat.S_IFDIR:
             yield source, self.output / self.formats.renamed(Path(source.name))
@@ -137,7 +137,7 @@ def _kind(path: Path | str) -> int | None:
         return None
 
 
-def _checked(pairs: list[Pair]) -> Iterator[Pair]:
+def _checked(pairs: list[SourceAndTarget]) -> Iterator[SourceAndTarget]:
     """The pairs without repetitions.
 
     Raises:

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from .._util.files import check_output, make_folder
+from ..engine.settings import Settings
 from ..errors import SpanArchError
-from ..files import check_output, make_folder
-from ..settings import Settings
-from ..sizes import Pair
+from ..image_ops.sizes import Pair
 from ..video import VideoSettings
 from .kinds import default_codec, is_video
 
@@ -31,7 +31,7 @@ class Job:
     settings: Settings = field(default_factory=Settings)
     """What is asked of the upscale."""
     quality: int | None = None
-    """Of a picture, 1..100, for formats that have one (see `write_pictures`)."""
+    """Of a picture, 1..100, for formats that have one (see `write_images`)."""
     video: VideoSettings | None = None
     """How a video is written. None: H.264, and AV1 in .webm."""
     existing: Existing = "keep"

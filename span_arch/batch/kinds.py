@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import OptionError, OutputError
-from ..pictures import check_format
-from ..video.settings import container_format
+from ..image_files import check_format
+from ..video.codecs import container_format
 
 VIDEOS = frozenset((
     ".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".nut", ".ogv", ".ts", ".webm",

@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 
+from ..engine.report import Reporter
 from ..errors import DiskFullError
-from ..report import Reporter
-from ..upscale import Model
+from ..models.build import Model
+from .images import upscale_images
 from .job import Job, Outcome, Progress
-from .pictures import upscale_pictures
 from .videos import upscale_one_video
 
 
@@ -76,4 +76,4 @@ def _outcomes(model: Model, jobs: Iterable[Job], **options: Any) -> Generator[Ou
             for job in group:
                 yield upscale_one_video(model, job, **options)
         else:
-            yield from upscale_pictures(model, list(group), **options)
+            yield from upscale_images(model, list(group), **options)

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import torch
 
-from ..report import Reporter
-from ..upscale import Model
+from ..engine.report import Reporter
+from ..models.build import Model
 from ..video import probe, upscale_video, upscale_video_resumably
 from .job import Job, Outcome, Progress, check_target, failed
 

@@ -15,12 +15,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import CheckpointError, CheckpointNotFoundError
-from ._checkpoint import Checkpoint
-from ._clean import clean
-from .ncnn import read_ncnn
-from .onnx import read_onnx
-from .pickled import read_pickled
-from .safetensors import read_safetensors
+from .checkpoint import Checkpoint
+from .clean import clean
+from .ncnn_reader import read_ncnn
+from .onnx_reader import read_onnx
+from .pickle_reader import read_pickled
+from .safetensors_file import read_safetensors
 from .sniff import explain
 
 __all__ = ["SUFFIXES", "Checkpoint", "read"]

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from ..errors import OptionError
-from .ncnn import FLOAT16_FLAG, MAGIC
+from .ncnn_reader import FLOAT16_FLAG, MAGIC
 
 INPUT, OUTPUT = "data", "output"
 _BINARY: dict[Any, int] = {operator.add: 0, operator.sub: 1, operator.mul: 2}

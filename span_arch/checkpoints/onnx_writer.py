@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .._util.extras import require_extra
 from ..errors import OptionError
-from ..extras import require_extra
 
 INPUT, OUTPUT = "input", "output"
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")

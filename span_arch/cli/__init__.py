@@ -12,8 +12,8 @@ import sys
 from collections.abc import Callable, Sequence
 
 from .. import errors
-from . import convert, evaluate, info, upscale
-from .stop import stoppable
+from . import convert_command, evaluate_command, info_command, upscale_command
+from .interrupts import stoppable
 
 _EXIT_CODES: tuple[tuple[type[errors.SpanArchError], int], ...] = (
     (errors.OptionError, 2),
@@ -28,9 +28,9 @@ _EXIT_CODES: tuple[tuple[type[errors.SpanArchError], int], ...] = (
 )
 
 _COMMANDS: dict[str, Callable[[], argparse.ArgumentParser]] = {
-    "info": info.parser,
-    "evaluate": evaluate.parser,
-    "convert": convert.parser,
+    "info": info_command.parser,
+    "evaluate": evaluate_command.parser,
+    "convert": convert_command.parser,
 }
 
 
@@ -52,4 +52,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parse(arguments: list[str]) -> argparse.Namespace:
     if arguments and arguments[0] in _COMMANDS:  # pictures of these names can be given as ./info
         return _COMMANDS[arguments[0]]().parse_args(arguments[1:])
-    return upscale.parser().parse_intermixed_args(arguments)
+    return upscale_command.parser().parse_intermixed_args(arguments)

@@ -12,7 +12,7 @@
 Needs Ray, which is an extra of the library. docs/cluster.md tells how to have a cluster.
 """
 
-from .run import upscale_on_ray
+from .dispatch import upscale_on_ray
 from .session import AUTO
 
 __all__ = ["AUTO", "upscale_on_ray"]

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from .._util.extras import require_extra
 from ..errors import ClusterError
-from ..extras import require_extra
 
 AUTO = "auto"
 """The cluster that RAY_ADDRESS names or that runs on this machine; if there is none, one of this machine alone, for as long as it takes."""

@@ -7,9 +7,9 @@ import uuid
 from dataclasses import replace
 from pathlib import Path
 
+from .._util.files import check_output, make_folder, move
 from ..batch import Job, Outcome
 from ..batch.job import check_target, failed
-from ..files import check_output, make_folder, move
 
 
 class Staging:

@@ -15,8 +15,8 @@ from fractions import Fraction
 
 from torch import nn
 
-from .graph import NotStreamable, read
 from .operations import Cast, Convolution, Nearest, Operation, Pointwise, Shuffle, Unshuffle
+from .read_graph import NotStreamable, read
 
 
 @dataclass(frozen=True)

@@ -5,15 +5,15 @@
 Needs PyAV, which is an extra of the library; ComfyUI has it.
 """
 
+from .codecs import VideoSettings
 from .compose import compose
-from .copy import Transform, VideoReport, copy_video
-from .join import join_segments
+from .concat import join_segments
+from .one_pass import upscale_video
 from .probe import AudioInfo, VideoInfo, probe
-from .resume import upscale_video_resumably
+from .resumable import upscale_video_resumably
 from .segments import Segment, plan_segments, write_segment
-from .settings import VideoSettings
 from .source import Source
-from .upscale import upscale_video
+from .transcode import Transform, VideoReport, copy_video
 
 __all__ = [
     "AudioInfo",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from ..extras import require_extra
+from .._util.extras import require_extra
 
 
 def pyav() -> Any:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..errors import VideoError
 from .chroma import double_columns, double_rows, halve_columns, halve_rows
-from .layout import Layout
+from .pixel_formats import Layout
 
 RGB, BT709, UNKNOWN, SMPTE170M = 0, 1, 2, 6
 """Some of the numbers that ITU-T H.273 gives to matrices; 2 is that of unknown primaries and transfer functions, too."""

@@ -16,7 +16,7 @@ from torch import Tensor
 from ._av import pyav
 from .colour import RGB, Colour
 from .frames import frame_of
-from .layout import parse
+from .pixel_formats import parse
 
 _PIXELS = "gbrp16le"
 """Finer than what any encoder of a result keeps."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ._av import pyav
 from .colour import UNKNOWN, Colour, resolve, to_image, to_planes
-from .layout import Layout, planar
+from .pixel_formats import Layout, planar
 
 _PACKED = re.compile(r"(?P<order>[rgba0]{3,4})(24)?")
 """RGB of 8 bits in one plane. It is read in place: with alpha, the conversions of older FFmpegs are not exact."""

@@ -9,8 +9,8 @@ from threading import Lock
 from typing import Any
 
 from ._av import pyav
+from .codecs import container_format
 from .reader import VideoReader
-from .settings import container_format
 from .source import is_cover
 
 _STALE = (

@@ -16,7 +16,7 @@ from ..errors import OptionError, VideoError
 from ._av import pyav, reason
 from .colour import Colour
 from .frames import colour_of, image_of, layout_of
-from .layout import Layout
+from .pixel_formats import Layout
 from .source import decoder_of, is_cover, no_frames, promised_end, rate_of, seconds, video_stream
 
 _MISSING = Fraction(1, 4)

@@ -18,20 +18,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from spandrel import ImageModelDescriptor
-from torch import nn
 from typing_extensions import override
 
+from .._util.files import replacing
+from ..engine.progress import Progress
+from ..engine.report import Report
+from ..engine.settings import Settings
 from ..errors import OptionError
-from ..files import replacing
-from ..meter import Progress
-from ..report import Report
-from ..settings import Settings
-from .copy import Transform, VideoReport, run, unchanged
+from ..models.build import Model
+from .codecs import VideoSettings, encoders
+from .one_pass import upscaling
 from .reader import VideoReader
-from .settings import VideoSettings, encoders
 from .source import Source, name_of, opened
-from .upscale import upscaling
+from .transcode import Transform, VideoReport, run, unchanged
 from .writer import VideoWriter
 
 FRAMES = 250
@@ -177,7 +176,7 @@ def _key_before(keys: list[tuple[int, int]], stamp: int) -> tuple[int | None, in
 
 
 def write_segment(
-    model: ImageModelDescriptor[nn.Module],
+    model: Model,
     source: Source,
     segment: Segment,
     path: Path,

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from ..errors import OptionError, VideoError
 from ._av import pyav, reason
+from .codecs import Encoder, VideoSettings, container_format, encoders, options
 from .colour import BT709, RGB, Colour
 from .frames import frame_of
-from .layout import Layout, closest, parse, planar
 from .muxer import Muxer
+from .pixel_formats import Layout, closest, parse, planar
 from .reader import Frame, Picture, VideoReader
-from .settings import Encoder, VideoSettings, container_format, encoders, options
 
 
 class VideoWriter(Muxer):

@@ -1,0 +1,38 @@
+"""``torch.compile``, for those who ask for it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from .._util import memory
+
+_log = logging.getLogger(__name__)
+
+
+class Compiled(nn.Module):
+    """A network that is compiled for the shape of the first image it is shown.
+
+    Images of other shapes go through it as it is, so that nothing is compiled twice; so do all where there is no compiler.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self._shape: torch.Size | None = None
+        self._fast: Callable[[Tensor], Tensor] | None = torch.compile(network.forward, dynamic=False)
+
+    def forward(self, image: Tensor) -> Tensor:
+        self._shape = self._shape or image.shape
+        if self._fast is not None and image.shape == self._shape:
+            try:
+                return self._fast(image)
+            except Exception as error:  # compilers fail in ways of their own
+                if memory.is_out_of_memory(error):
+                    raise
+                self._fast = None
+                _log.info("torch.compile does not work here, so the network runs as it is: %s", error)
+        return self.network(image)
