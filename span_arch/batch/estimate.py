@@ -35,7 +35,7 @@ class Estimate:
     """Of all results, uncompressed."""
 
 
-def estimate(model: Model, jobs: Sequence[tuple[Job, Foresight]], *, context: Context | None = None) -> Estimate:
+def estimate(model: Model, jobs: Sequence[tuple[Job, Foresight]], context: Context | None = None) -> Estimate:
     """Upscales a small image of noise for every kind of settings among the jobs, and reckons from there.
 
     Args:

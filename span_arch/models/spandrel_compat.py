@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch.nn.functional as F
 from spandrel import SizeRequirements
 from torch import Tensor, nn
@@ -21,7 +23,7 @@ class CalledNetwork(nn.Module):
         super().__init__()
         self.network = model.model if network is None else network
         # Without `_call_fn`, the few models that do more than their module would be run as the bare module, silently.
-        self._call = model._call_fn  # pyright: ignore[reportPrivateUsage]
+        self._call: Callable[[nn.Module, Tensor], Tensor] = model._call_fn  # pyright: ignore[reportPrivateUsage]
 
     def forward(self, image: Tensor) -> Tensor:
         return self._call(self.network, image)

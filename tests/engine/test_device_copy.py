@@ -117,7 +117,7 @@ def test_tiles_are_of_one_shape_and_go_side_by_side(monkeypatch: pytest.MonkeyPa
     network, picture = model(), image(100, 150, frames=2)
     whole = expected(network, picture)
     accelerator = Accelerator(monkeypatch, pixels=2 << 12)
-    room = int(tile_runner.footprint_of(network).peak * 4096 / tile_runner._SHARE)
+    room = int(tile_runner.footprint_of(network).peak * 4096 / tile_runner.MEMORY_SHARE)
     torch.testing.assert_close(
         span_arch.upscale(network, picture, span_arch.Settings(precision="float32"), span_arch.Context(room=lambda wanted: room)),
         whole,

@@ -22,7 +22,7 @@ from span_arch._util import memory
 from span_arch.archs.span import SPAN
 from span_arch.archs.spanf3 import SPANF3
 from span_arch.engine import select, strip_runner
-from span_arch.engine.footprint import _Tally
+from span_arch.engine.footprint import AllocationTally
 from span_arch.engine.precision import Precision
 from span_arch.engine.prepared_plan import plan_for
 from span_arch.engine.strip_runner import SMALLEST_COLUMNS, SMALLEST_STRIP
@@ -322,7 +322,7 @@ def nothing_but_strips(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def peak(network: FamilyModel, picture: Tensor, precision: Precision = "auto") -> int:
     """The most bytes that an upscale holds at one time, its image and its result aside."""
-    with _Tally() as tally:
+    with AllocationTally() as tally:
         result = span_arch.upscale(network, picture, span_arch.Settings(precision=precision))
     return tally.peak - sum(tensor.untyped_storage().nbytes() for tensor in (picture, result))
 
@@ -336,7 +336,7 @@ def test_the_memory_of_a_strip_is_known_before(precision: Precision, height: int
     span_arch.upscale(
         network, picture, span_arch.Settings(precision=precision), span_arch.Context(room=lambda wanted: asked.append(wanted) or 1 << 40)
     )
-    assert 1 / 1.5 <= peak(network, picture, precision) / (asked[0] * strip_runner._SHARE) <= 1.5
+    assert 1 / 1.5 <= peak(network, picture, precision) / (asked[0] * strip_runner.MEMORY_SHARE) <= 1.5
 
 
 @pytest.mark.usefixtures("nothing_but_strips")
