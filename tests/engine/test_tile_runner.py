@@ -142,7 +142,8 @@ class Identity(nn.Module):
 
 
 def test_network_that_returns_its_input_does_not_change_the_image() -> None:
-    network = ImageModelDescriptor(Identity(), {}, model().architecture, "SR", [], True, True, 1, 3, 3)
+    module = Identity()
+    network = ImageModelDescriptor(module, module.state_dict(), model().architecture, "SR", [], True, True, 1, 3, 3)
     frames = image() * 2 - 0.5
     original = frames.clone()
     result = upscale(network, frames, FLOAT32, Tiles().context())
