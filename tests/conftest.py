@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-settings.register_profile("house", deadline=None, derandomize="CI" in os.environ)  # a slow machine is no fault of the code
+settings.register_profile("house", deadline=None, derandomize="CI" in os.environ)  # a slow machine is not a fault of the code
 settings.load_profile("house")
 
 DATA = Path(os.environ.get("SPAN_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -17,7 +17,7 @@ DATA = Path(os.environ.get("SPAN_TEST_DATA", Path(__file__).parents[2] / "shared
 
 @pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
-    """On a busy machine, threads that wait for each other over tiny tensors would take most of the time."""
+    """Run torch on one thread. On a busy machine, threads that wait for each other over tiny tensors take most of the time."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -28,7 +28,7 @@ def one_thread() -> Iterator[None]:
 def data() -> Path:
     """The folder of benchmark images and published checkpoints."""
     if not DATA.is_dir():
-        pytest.skip("the benchmark data is absent: SPAN_TEST_DATA names no folder")
+        pytest.skip("the benchmark data is missing: SPAN_TEST_DATA is not a folder")
     return DATA
 
 

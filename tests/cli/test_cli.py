@@ -81,7 +81,7 @@ def damaged(path: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["in.png", "out.png", "--model", "spanx9"], 3, "Built in are"),
+        (["in.png", "out.png", "--model", "spanx9"], 3, "nor a built-in network"),
         (["in.png", "out.png", "--model", "page.pth"], 3, "web page"),
         (["in.png", "out.png", "--model", "half.param"], 3, "half.bin"),
         (["none.png", "out.png"], 4, "no file"),
