@@ -64,7 +64,13 @@ def attention(t: Tensor, x: Tensor) -> Tensor:
     return (t + x) * (torch.sigmoid(t) - 0.5)
 
 
-class SPAB(nn.Module):
+class ParameterFreeAttention(nn.Module):
+    """A block that ends in `attention`. A faster function for some device may replace ``attend``."""
+
+    attend: Callable[[Tensor, Tensor], Tensor] = staticmethod(attention)
+
+
+class SPAB(ParameterFreeAttention):
     """Swift parameter-free attention block (arXiv 2311.12770, section 3.1).
 
     (B, c, H, W) -> the block's output and the output of its first activation, both (B, c, H, W).
@@ -72,8 +78,6 @@ class SPAB(nn.Module):
     The authors return the output of ``c1_r`` but activate it in place, so their networks were trained with the activated
     value. The activation is SiLU in the paper and Mish in SPANPlus.
     """
-
-    attend = staticmethod(attention)
 
     def __init__(self, channels: int, conv: ConvForm = FusedConv3XC, activation: Activation = F.silu) -> None:
         super().__init__()
