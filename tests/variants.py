@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 import torch
+from spandrel import ImageModelDescriptor
 from torch import Tensor, nn
 
+import span_arch
 from span_arch.archs import espan, span, spanf, spanf3, spanplus
 from span_arch.archs.blocks import Conv3XC, ConvForm, FusedConv3XC
 from span_arch.archs.normalisation import PAPER, Normalisation
 from span_arch.archs.record import Architecture
-from span_arch.models.build import build_network
+from span_arch.models.build import Model, build_network
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,12 @@ VARIANTS = (
     variant(SPANF3, 1, 8, 2, 1, unshuffle=4),
     variant(SPANF3, 4, 8, 2, 2, unshuffle=2),
 )
+
+
+def descriptor(network: nn.Module, scale: int = 2, call: Callable[[nn.Module, Tensor], Tensor] | None = None) -> Model:
+    """Return a model, as another loader might give it, of any network for images of three channels."""
+    architecture = span_arch.load("spanx2_ch48").architecture
+    return ImageModelDescriptor(network.eval(), network.state_dict(), architecture, "SR", [], True, True, scale, 3, 3, call_fn=call)
 
 
 def forms(variant: Variant) -> list[ConvForm]:

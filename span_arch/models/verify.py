@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-import torch.nn.functional as F
 from spandrel import MAIN_REGISTRY, ImageModelDescriptor, ModelLoader
 from torch import Tensor
 
@@ -18,6 +17,7 @@ from ..errors import VerificationError
 from .build import FamilyModel
 from .load import load
 from .normalisation_probe import probe_image
+from .spandrel_compat import pad
 
 _MIN_PSNR = 50.0
 """Decibels between the results of two programs, if weights or arithmetic are rounded differently."""
@@ -101,11 +101,9 @@ def _compare(program: str, model: FamilyModel, run: Callable[[Tensor], Tensor], 
 
 
 def _run(model: FamilyModel, image: Tensor) -> Tensor:
-    """Return the network's result, not clamped. Mirror the image at the right and bottom to meet the size requirements."""
-    unit = model.size_requirements.multiple_of
-    height, width = image.shape[2:]
-    result = model.model(F.pad(image, (0, -width % unit, 0, -height % unit), "reflect"))
-    return result[:, :, : height * model.scale, : width * model.scale]
+    """Return the network's result, not clamped."""
+    height, width = (side * model.scale for side in image.shape[2:])
+    return model.model(pad(image, model.size_requirements))[:, :, :height, :width]
 
 
 def _check_agreement(program: str, found: Tensor, expected: Tensor, *, exact: bool) -> None:

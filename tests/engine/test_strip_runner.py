@@ -30,6 +30,7 @@ from span_arch.models.build import FamilyModel
 from span_arch.streaming import Stream
 
 from ..faults import Stop, stop_at
+from ..variants import descriptor
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -151,8 +152,7 @@ def test_networks_of_other_loaders_are_streamed_and_stay_in_float32(kind: str) -
 
 
 def test_what_a_model_does_beside_its_network_is_done() -> None:
-    network = model()
-    network._call_fn = lambda module, x: 1 - module(x)
+    network = descriptor(model().model, call=lambda module, x: 1 - module(x))
     torch.testing.assert_close(
         span_arch.upscale(network, image(), span_arch.Settings(precision="float32")), whole(network, image()), atol=1e-5, rtol=0
     )

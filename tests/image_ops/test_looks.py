@@ -19,6 +19,8 @@ from span_arch.engine.seamless import margins
 from span_arch.image_ops import sizes, transparency
 from span_arch.models.build import FamilyModel
 
+from ..variants import descriptor
+
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
@@ -126,8 +128,8 @@ def test_the_margin_is_what_a_network_sees_and_generous_where_that_is_unknown() 
     network = model()
     network.model.train()  # not streamable then, but how far it sees is known
     assert margins(network, "xy") == (9, 9)
-    network._model = nn.Sequential(network.model, nn.AdaptiveAvgPool2d(8))
-    assert margins(network, "x") == (0, 64)
+    unlimited = nn.Sequential(network.model, nn.AdaptiveAvgPool2d(8))
+    assert margins(descriptor(unlimited), "x") == (0, 64)
 
 
 def turned(picture: Tensor, how: int) -> Tensor:
