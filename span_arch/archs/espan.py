@@ -62,14 +62,9 @@ class ESPAN(nn.Module):
             nn.PixelShuffle(scale),
         )
 
-    @property
-    def blocks(self) -> list[SPAB]:
-        """The attention blocks of three convolutions, in the order of the forward pass."""
-        return [module for module in self.children() if isinstance(module, SPAB)]
-
     def forward(self, image: Tensor) -> Tensor:
         shallow = self.conv_1(image)
-        first_block, *other_blocks = self.blocks
+        first_block, *other_blocks = (module for module in self.children() if isinstance(module, SPAB))
         first, _ = first_block(shallow)
         x = first
         for block in other_blocks:

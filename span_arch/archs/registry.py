@@ -14,13 +14,7 @@ from .foreign import explain_foreign
 from .record import Architecture
 from .reparam import fused_keys
 
-FAMILY: tuple[Architecture, ...] = (
-    span.ARCHITECTURE,
-    spanf.ARCHITECTURE,
-    espan.ARCHITECTURE,
-    spanplus.ARCHITECTURE,
-    spanf3.ARCHITECTURE,
-)
+FAMILY: tuple[Architecture, ...] = tuple(module.ARCHITECTURE for module in (span, spanf, espan, spanplus, spanf3))
 """All architectures. Their keys exclude each other, so the order does not matter."""
 
 SPANDREL_IDS = frozenset(f"span-upscale/{architecture.name}" for architecture in FAMILY)

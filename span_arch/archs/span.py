@@ -65,16 +65,11 @@ class SPAN(nn.Module):
             nn.PixelShuffle(scale),
         )
 
-    @property
-    def blocks(self) -> list[SPAB]:
-        """The attention blocks, in the order of the forward pass."""
-        return [module for module in self.children() if isinstance(module, SPAB)]
-
     def forward(self, image: Tensor) -> Tensor:
         if self.normalisation is not None:
             image = (image - self.mean) * self.normalisation.range
         shallow = self.conv_1(image)
-        first_block, *other_blocks = self.blocks
+        first_block, *other_blocks = (module for module in self.children() if isinstance(module, SPAB))
         first, middle = first_block(shallow)
         last = first
         for block in other_blocks:

@@ -65,14 +65,9 @@ class SPANF(nn.Module):
         self.conv_2 = FusedConv3XC(feature_channels, out_channels * scale**2)
         self.depth_to_space = nn.PixelShuffle(scale)
 
-    @property
-    def attention_blocks(self) -> list[SPAB]:
-        """All blocks but the first, in the order of the forward pass."""
-        return [module for module in self.children() if isinstance(module, SPAB)]
-
     def forward(self, image: Tensor) -> Tensor:
         x = first = self.block_1(image)
-        for block in self.attention_blocks:
+        for block in (module for module in self.children() if isinstance(module, SPAB)):
             x, _ = block(x)
         return self.depth_to_space(self.conv_2(self.conv_cat(torch.cat([self.conv_near(image), x, first], 1))))
 

@@ -80,14 +80,9 @@ class SPANF3(nn.Module):
         self.to_pixel = conv(feature_channels, out_channels * shuffle**2)
         self.upsampler = nn.PixelShuffle(shuffle)
 
-    @property
-    def blocks(self) -> list[SPABV2]:
-        """The attention blocks, in the order of the forward pass."""
-        return [module for module in self.children() if isinstance(module, SPABV2)]
-
     def forward(self, image: Tensor) -> Tensor:
         shallow = self.conv_1(image)
-        first_block, *other_blocks = self.blocks
+        first_block, *other_blocks = (module for module in self.children() if isinstance(module, SPABV2))
         first, middle = first_block(shallow)
         last = first
         for block in other_blocks:

@@ -172,10 +172,7 @@ def _fused(network: Any, state: StateDict) -> FamilyModel:
 
 
 def build_network(
-    record: Architecture,
-    hyperparameters: Mapping[str, Any],
-    normalisation: Normalisation | None,
-    conv: ConvForm = FusedConv3XC,
+    record: Architecture, hyperparameters: Mapping[str, Any], normalisation: Normalisation | None, conv: ConvForm = FusedConv3XC
 ) -> nn.Module:
     """Return a network with untrained weights. With ``conv=Conv3XC`` it is in its training form, if it has one.
 

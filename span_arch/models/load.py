@@ -9,20 +9,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .. import checkpoints
+from .. import checkpoints, errors
 from .._util.text import join_words, with_context
 from ..archs.normalisation import Normalise, parse_normalisation
 from ..archs.registry import has_family_keys, require_architecture
 from ..archs.reparam import branched_blocks
 from ..checkpoints import Checkpoint
-from ..errors import (
-    BrokenCheckpointError,
-    CheckpointError,
-    CheckpointNotFoundError,
-    OptionError,
-    UnknownArchitectureError,
-    WeightsError,
-)
 from .build import FamilyModel, Source, from_state_dict, precision_of
 from .weight_names import candidate_states
 
@@ -53,7 +45,7 @@ def load(name_or_path: str | Path, *, normalise: Normalise = "auto") -> FamilyMo
     checkpoint = checkpoints.read(_resolve(name_or_path))
     try:
         return _from_checkpoint(checkpoint, name, normalise)
-    except CheckpointError as error:
+    except errors.CheckpointError as error:
         if name in str(error):
             raise
         raise with_context(error, f"The file is {name}.") from error
@@ -69,9 +61,9 @@ def _from_checkpoint(checkpoint: Checkpoint, name: str, normalise: Normalise) ->
         for state in candidate_states(checkpoint.graph):
             try:
                 return _build(checkpoint, state, name, normalise)
-            except (WeightsError, BrokenCheckpointError, UnknownArchitectureError) as error:
+            except (errors.WeightsError, errors.BrokenCheckpointError, errors.UnknownArchitectureError) as error:
                 faults.append(str(error))
-        raise UnknownArchitectureError(
+        raise errors.UnknownArchitectureError(
             f"{name} is not a SPAN-family checkpoint. Its nameless graph has as many convolutions as a SPAN-family network, but does not "
             f"match it: {faults[0]}"
         )
@@ -92,8 +84,8 @@ def _build(checkpoint: Checkpoint, state: Mapping[str, Tensor], name: str, norma
         return from_state_dict(state, normalise=normalise, source=source)
     try:
         model = from_state_dict(state, normalise="auto" if stated == "unstated" else stated, source=source, normalisation_known=where)
-    except OptionError as error:  # the file's fault, not the caller's
-        raise WeightsError(
+    except errors.OptionError as error:  # the file's fault, not the caller's
+        raise errors.WeightsError(
             f"{name} has the normalisation {stated}, {where}, but its network takes images as they are. The file was changed or damaged: "
             "download it again."
         ) from error
@@ -107,7 +99,7 @@ def _resolve(name_or_path: str | Path) -> Path:
     if str(name_or_path) in builtin_names():
         return WEIGHTS / f"{name_or_path}.safetensors"
     if not path.suffix and not path.exists():
-        raise CheckpointNotFoundError(
+        raise errors.CheckpointNotFoundError(
             f"{name_or_path} is neither a file nor a built-in network. Choose a file, or one of {join_words(builtin_names())}."
         )
     return path

@@ -1,4 +1,8 @@
-"""Check that a saved file reproduces its model in the programs that it is meant for."""
+"""Check that a saved file reproduces its model in the programs that it is meant for.
+
+Each check raises a `VerificationError` if the program cannot load the file or its result differs from the model's. It raises a
+`MissingExtraError` if the program is not installed.
+"""
 
 from __future__ import annotations
 
@@ -27,21 +31,13 @@ _MAX_DIFFERENCE = 1e-4
 
 
 def verify_here(path: Path, model: FamilyModel, *, exact: bool) -> None:
-    """Load a file with this library and compare.
-
-    Raises:
-        VerificationError: the results differ.
-    """
+    """Load a file with this library and compare."""
     loaded = load(path)
     _compare("this library", model, lambda image: _run(loaded, image), exact=exact)
 
 
 def verify_in_spandrel(path: Path, model: FamilyModel, *, exact: bool) -> None:
-    """Load a file with spandrel's own SPAN and compare. Do nothing for networks that spandrel alone cannot load.
-
-    Raises:
-        VerificationError: the results differ.
-    """
+    """Load a file with spandrel's own SPAN and compare. Do nothing for networks that spandrel alone cannot load."""
     h = model.hyperparameters
     if model.record.name != "SPAN" or h["blocks"] != 6 or h["cat_channels"] != h["feature_channels"]:
         return
@@ -51,12 +47,7 @@ def verify_in_spandrel(path: Path, model: FamilyModel, *, exact: bool) -> None:
 
 
 def verify_in_onnxruntime(path: Path, model: FamilyModel, *, exact: bool) -> None:
-    """Run a file in onnxruntime and compare.
-
-    Raises:
-        MissingExtraError: onnxruntime is not installed.
-        VerificationError: the results differ.
-    """
+    """Run a file in onnxruntime and compare."""
     runtime = require_extra("onnxruntime", "To verify a saved ONNX file", PACKAGES)
     session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     (entry,) = session.get_inputs()
@@ -70,12 +61,7 @@ def verify_in_onnxruntime(path: Path, model: FamilyModel, *, exact: bool) -> Non
 
 
 def verify_in_ncnn(param: Path, weights: Path, model: FamilyModel) -> None:
-    """Run a pair in ncnn, on the CPU in float32, and compare.
-
-    Raises:
-        MissingExtraError: ncnn is not installed.
-        VerificationError: ncnn cannot load the pair, or the results differ.
-    """
+    """Run a pair in ncnn, on the CPU in float32, and compare."""
     runtime = require_extra("ncnn", "To verify a saved ncnn pair")
     net = runtime.Net()
     for option in ("use_vulkan_compute", "use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_storage"):
