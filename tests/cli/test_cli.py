@@ -183,7 +183,7 @@ def test_an_existing_file_is_replaced_only_if_asked(capsys: pytest.CaptureFixtur
     Path("out.png").write_text("mine")
     assert run("in.png", "out.png", "--model", "spanx2_ch48") == 5
     assert Path("out.png").read_text() == "mine"
-    assert "exists already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err
     assert run("in.png", "out.png", "--model", "spanx2_ch48", "--overwrite") == 0
     assert opened("out.png") == ("RGB", (40, 28))
 
@@ -240,7 +240,7 @@ def test_a_second_run_does_what_is_left(capsys: pytest.CaptureFixture[str]) -> N
     assert f"{Path('out/b.png')}: 20x14 to 40x28." in told
     assert "1 done, 1 skipped in" in told
     assert run("a.png", "b.png", "out", "--model", "spanx2_ch48") == 1
-    assert capsys.readouterr().err.count("exists already") == 2
+    assert capsys.readouterr().err.count("already exists") == 2
     assert run("a.png", "--overwrite", "b.png", "--model", "spanx2_ch48", "out") == 0
 
 
