@@ -87,7 +87,7 @@ def damaged(path: str) -> None:
         (["none.png", "out.png"], 4, "no file"),
         (["page.pth", "out.png"], 4, "not an image"),
         (["damaged.png", "out.png"], 4, "damaged"),
-        (["in.png", "out.xyz"], 5, "no format"),
+        (["in.png", "out.xyz"], 5, "not an image format"),
         (["in.png", "none/out.png"], 5, "no folder"),
         (["in.png", "."], 5, "would replace that file itself"),
         (["alpha.png", "out.jpg"], 5, "transparency"),
@@ -161,7 +161,7 @@ def test_the_size_can_be_asked_for(options: str, size: tuple[int, int], capsys: 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ("--scale 0", "give a number above 0"),
+        ("--scale 0", "Expected a number above 0"),
         ("--scale -2", "factor is -2.0"),
         ("--scale nan", "factor is nan"),
         ("--size 0x10", "width is 0"),
