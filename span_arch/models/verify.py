@@ -48,7 +48,7 @@ def verify_in_spandrel(path: Path, model: FamilyModel, *, exact: bool) -> None:
 
 def verify_in_onnxruntime(path: Path, model: FamilyModel, *, exact: bool) -> None:
     """Run a file in onnxruntime and compare."""
-    runtime = require_extra("onnxruntime", "To verify a saved ONNX file", PACKAGES)
+    runtime = require_extra("onnxruntime", "to verify ONNX files", PACKAGES)
     session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     (entry,) = session.get_inputs()
     dtype = torch.float16 if "float16" in entry.type else torch.float32
@@ -62,7 +62,7 @@ def verify_in_onnxruntime(path: Path, model: FamilyModel, *, exact: bool) -> Non
 
 def verify_in_ncnn(param: Path, weights: Path, model: FamilyModel) -> None:
     """Run a pair in ncnn, on the CPU in float32, and compare."""
-    runtime = require_extra("ncnn", "To verify a saved ncnn pair")
+    runtime = require_extra("ncnn", "to verify ncnn files")
     net = runtime.Net()
     for option in ("use_vulkan_compute", "use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_storage"):
         setattr(net.opt, option, False)

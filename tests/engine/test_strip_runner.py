@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 import span_arch
 from span_arch import Report, errors
-from span_arch._util import memory
+from span_arch._util import memory, process
 from span_arch.archs.span import SPAN
 from span_arch.archs.spanf3 import SPANF3
 from span_arch.engine import select, strip_runner
@@ -316,7 +316,7 @@ def test_the_memory_of_a_strip_that_failed_is_given_back_before_the_next_is_trie
 @pytest.fixture
 def nothing_but_strips(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither a search of the image for NaN, nor the block for the allocator, which nobody writes to and which takes no memory."""
-    monkeypatch.setattr(memory, "keep_freed_blocks", lambda device: None)
+    monkeypatch.setattr(process, "keep_freed_blocks", lambda device: None)
     monkeypatch.setattr(sys.modules["span_arch.upscale"], "check_image", lambda image: None)
 
 
