@@ -41,8 +41,8 @@ def ray_session(address: str) -> Generator[Any]:
         MissingExtraError: Ray is not installed.
         ClusterError: no cluster answers at the address, its version differs, or the connection uses Ray's client.
     """
-    ray = require_extra("ray", "To upscale on a cluster", distribution="ray[data]")
-    require_extra("ray.data", "To upscale on a cluster", distribution="ray[data]")
+    ray = require_extra("ray", "to upscale on a cluster", distribution="ray[data]")
+    require_extra("ray.data", "to upscale on a cluster", distribution="ray[data]")
     with log_level(logging.CRITICAL, "ray", "ray.data"), _data_options(ray.data.DataContext.get_current()):
         if ray.is_initialized():
             if ray.util.client.ray.is_connected():
