@@ -42,7 +42,13 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m benchmarks", description="Compare this library with other programs on the same weights.")
     parser.add_argument("--quick", action="store_true", help="one network, small images and two rounds, to check that everything works")
     parser.add_argument("--rounds", type=int, help="rounds in which every contender runs once (default: 5; with --quick, 2)")
-    parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, metavar="NAME", help=f"run these next to ours (default: all): {', '.join(CONTENDERS)}")
+    parser.add_argument(
+        "--contenders",
+        nargs="+",
+        choices=CONTENDERS,
+        metavar="NAME",
+        help=f"run these next to ours (default: all): {', '.join(CONTENDERS)}",
+    )
     parser.add_argument("--winner", type=Path, help=f"checkpoint of the {WINNER} (default: the one in the test data)")
     parser.add_argument(
         "--out", type=Path, help="folder for the results (default: benchmarks/results; with --quick, benchmarks/results-quick)"
