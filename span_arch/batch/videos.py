@@ -43,4 +43,4 @@ def upscale_one_video(model: Model, job: Job, context: Context) -> Outcome:
         return failed(job, error)
     if context.report is not None:
         context.report(told)
-    return Outcome(job, "done", frames=written.frames, before=told.source, after=told.result, notes=written.warnings)
+    return Outcome(job, "done", frames=written.frames, before=told.source, after=told.result, notes=written.sentences)

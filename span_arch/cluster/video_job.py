@@ -10,8 +10,8 @@ from ..batch import Job, Outcome
 from ..batch.job import check_target, failed
 from ..models.build import FamilyModel
 from ..video import Segment
-from ..video.resumable import begun, finish, telling
-from ..video.segment_store import SegmentFolder
+from ..video.resumable import join_finished, mentioning_finished, resumed
+from ..video.segment_store import SegmentStore
 from .worker import Part, PartDone, PartFailed
 
 
@@ -26,7 +26,7 @@ class Film:
         self._job = job
         self.sent = replace(job, source=job.source.absolute(), target=job.target.absolute())
         """The same job, as it can be done anywhere."""
-        self._folder: SegmentFolder
+        self._folder: SegmentStore
         self._left = set[int]()
         self._error: Exception | None = None
         self._open = ExitStack()
@@ -40,14 +40,14 @@ class Film:
         job = self.sent
         check_target(job)
         self._folder = self._open.enter_context(
-            begun(model, job.source, job.target, job.settings, job.video_settings, plan, overwrite=job.existing == "replace")
+            resumed(model, job.source, job.target, job.settings, job.video_settings, plan, overwrite=job.existing == "replace")
         )
-        self._left = {segment.index for segment in self._folder.missing()}
+        self._left = {segment.index for segment in self._folder.missing}
 
     @property
     def parts(self) -> list[Part]:
         """The work that is left."""
-        return [Part(self.sent, segment, self._folder.part(segment)) for segment in self._folder.missing()]
+        return [Part(self.sent, segment, self._folder.part(segment)) for segment in self._folder.missing]
 
     @property
     def is_ready(self) -> bool:
@@ -68,15 +68,15 @@ class Film:
         """Joins the segments, unless one has failed."""
         try:
             if self._error is not None:
-                with telling(self._folder):
+                with mentioning_finished(self._folder):
                     raise self._error
             job = self.sent
-            report, video = finish(self._folder, job.source, job.target, overwrite=job.existing == "replace")
+            report, video = join_finished(self._folder, job.source, job.target, overwrite=job.existing == "replace")
         except Exception as error:
             return failed(self._job, error)
         finally:
             self.close()
-        return Outcome(self._job, "done", frames=video.frames, before=report.source, after=report.result, notes=video.warnings)
+        return Outcome(self._job, "done", frames=video.frames, before=report.source, after=report.result, notes=video.sentences)
 
     def close(self) -> None:
         """Lets others in."""

@@ -38,7 +38,7 @@ class VideoWriter:
     def __init__(self, path: Path, demuxer: Demuxer, encoding: Encoding, *, video_only: bool = False) -> None:
         self.frames = 0
         """The number of frames written."""
-        self._encoding, self._durations = encoding, dict[int, int]()
+        self.encoding, self._durations = encoding, dict[int, int]()
         container = open_output(path, encoding.time_base if video_only else None)
         try:
             self._muxer = Muxer(container, path, demuxer, encoding.add_stream, video_only=video_only)
@@ -58,7 +58,7 @@ class VideoWriter:
     @property
     def notes(self) -> tuple[Note, ...]:
         """What is not as in the source."""
-        return (*self._muxer.notes, *self._encoding.notes)
+        return (*self._muxer.notes, *self.encoding.notes)
 
     def copy(self, packet: TimedPacket) -> None:
         """Write a packet of another stream, if the container holds that stream.
@@ -75,7 +75,7 @@ class VideoWriter:
             VideoError: the image has another size than the encoding, or the encoder fails.
             OSError: the file cannot be written.
         """
-        (height, width), encoding = frame.image.shape[:2], self._encoding
+        (height, width), encoding = frame.image.shape[:2], self.encoding
         if (width, height) != encoding.image_size:
             first = "{}x{}".format(*encoding.image_size)
             raise VideoError(f"A frame has {width}x{height} pixels after one of {first}. Expected frames of one size.")
@@ -99,7 +99,7 @@ class VideoWriter:
         try:
             packets = cast("list[Packet]", self._muxer.video.encode(frame))
         except av.error.FFmpegError as error:
-            raise VideoError(f"The encoder {self._encoding.encoder} failed ({first_line(error)}). Try another codec.") from error
+            raise VideoError(f"The encoder {self.encoding.encoder} failed ({first_line(error)}). Try another codec.") from error
         for packet in packets:
             assert packet.pts is not None  # encoders keep the times of their frames
             single = frame is None and self.frames == 1  # for a single frame, x265 returns an uninitialised decoding time
