@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import tarfile
-import warnings
 import zipfile
 from pathlib import Path
 
 import torch
 
+from .._util.process import ignored_warnings
 from ..errors import BrokenCheckpointError, CheckpointError, UnsafeCheckpointError
 from .checkpoint import Checkpoint
 from .pickle_scan import PickleBombError, strangers
@@ -45,8 +45,7 @@ def read_pickled(path: Path) -> Checkpoint:
             "was run. Do not trust the file: get the network from its author, as safetensors if there is one."
         )
     try:
-        with warnings.catch_warnings():  # torch warns of some pickles that it then refuses, which the error below tells
-            warnings.simplefilter("ignore")
+        with ignored_warnings():  # torch warns of some pickles that it then rejects, and the error below covers those
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # the unpickler meets damage in as many ways as there are
         raise _broken(path, error) from error

@@ -10,7 +10,8 @@ from __future__ import annotations
 import io
 import pickletools
 import re
-import warnings
+
+from .._util.process import ignored_warnings
 
 MOST_ELEMENTS = 1_000
 """Of one tuple, with all that is in it. Those of state dicts hold shapes and strides; hashing a deep one would overflow the stack."""
@@ -65,8 +66,7 @@ class _Scan:
 
     def run(self, stream: io.BytesIO) -> set[str]:
         found: set[str] = set()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of escape sequences in strings
+        with ignored_warnings():  # pickletools warns of escape sequences in strings
             for steps, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
                 if steps == MOST_STEPS:
                     raise ValueError(f"a pickle of more than {MOST_STEPS:,} steps")

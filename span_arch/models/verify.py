@@ -57,7 +57,7 @@ def onnxruntime(path: Path, model: FamilyModel, *, exact: bool) -> None:
         MissingExtraError: onnxruntime is not installed.
         VerificationError: it gives another picture.
     """
-    runtime = require_extra("onnxruntime", "To try an ONNX file before it is done", PACKAGES)
+    runtime = require_extra("onnxruntime", "to verify ONNX files", PACKAGES)
     session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     (entry,) = session.get_inputs()
     dtype = torch.float16 if "float16" in entry.type else torch.float32
@@ -76,7 +76,7 @@ def ncnn(param: Path, weights: Path, model: FamilyModel) -> None:
         MissingExtraError: ncnn is not installed.
         VerificationError: it gives another picture.
     """
-    runtime = require_extra("ncnn", "To try an ncnn pair before it is done")
+    runtime = require_extra("ncnn", "to verify ncnn files")
     net = runtime.Net()
     for option in ("use_vulkan_compute", "use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_storage"):
         setattr(net.opt, option, False)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any, cast
 
 from .._util.extras import require_extra
+from .._util.process import set_default_variable
 
 if TYPE_CHECKING:
     import av
@@ -21,8 +21,8 @@ else:
         """The package ``av``, version 14.2 or newer. Reading an attribute raises MissingExtraError if it is not installed."""
 
         def __getattr__(self, name: str) -> Any:
-            os.environ.setdefault("SVT_LOG", "1")  # otherwise the AV1 encoder SVT-AV1 prints its settings from native code
-            return getattr(require_extra("av", "To read and write videos"), name)
+            set_default_variable("SVT_LOG", "1")  # otherwise the AV1 encoder SVT-AV1 prints its settings from native code
+            return getattr(require_extra("av", "to read and write videos"), name)
 
     av = _LazyPackage()
 

@@ -143,8 +143,8 @@ def open_store(target: Path, fingerprint: Fingerprint, plan: Callable[[], list[S
             store.save()
         elif changes := differences(store.fingerprint, fingerprint):
             raise OptionError(
-                f"{store.path} holds segments of a different run: {'; '.join(changes)}. Use the same source, model and settings to continue,"
-                " or delete the folder to start over."
+                f"{store.path} holds segments of a different run: {'; '.join(changes)}. Use the same source, model and settings to "
+                "continue, or delete the folder to start over."
             )
         intact = {index: one for index, one in store.finished.items() if digest_of(store.part(store.segments[index])) == one.sha256}
         yield SegmentStore(target, fingerprint, store.segments, intact)
@@ -157,7 +157,7 @@ def _folder_of(target: Path) -> Path:
 @contextmanager
 def _locked(folder: Path) -> Generator[None]:
     """Create a folder and lock it. The lock ends with the process."""
-    filelock = require_extra("filelock", "To upscale videos in segments")
+    filelock = require_extra("filelock", "to upscale videos in segments")
     lock, owner = filelock.FileLock(folder / _LOCK, timeout=0), folder / _OWNER
     try:
         folder.mkdir(exist_ok=True)

@@ -69,7 +69,7 @@ def test_either_file_of_an_ncnn_pair_names_it(ncnn_folder: Path) -> None:
 def test_a_file_that_exists_is_left_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "network.pth"
     path.write_text("mine")
-    with pytest.raises(errors.OutputError, match="exists already"):
+    with pytest.raises(errors.OutputError, match="already exists"):
         span_arch.save(span_arch.from_state_dict(state()), path)
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("network.pth", "mine")]
 

@@ -354,7 +354,7 @@ def test_what_is_no_device_is_told(capsys: pytest.CaptureFixture[str]) -> None:
 
     with pytest.raises(SystemExit):
         main(["in.png", "out.png", "--device", "gpu"])
-    assert "there is no device 'gpu' here" in capsys.readouterr().err
+    assert "the device gpu is not available here" in capsys.readouterr().err
 
 
 def test_an_error_that_has_nothing_to_do_with_memory_ends_the_work(monkeypatch: pytest.MonkeyPatch) -> None:

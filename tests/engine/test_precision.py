@@ -10,7 +10,7 @@ import torch
 from spandrel.architectures.Compact import CompactArch
 
 import span_arch
-from span_arch.cli.evaluation import evaluate, mean
+from span_arch.cli.evaluate_command import evaluate, mean
 from span_arch.engine import precision
 from span_arch.engine.precision import dtype_for, mixes_bfloat16
 from span_arch.engine.prepared_plan import plan_for
@@ -30,7 +30,7 @@ def bfloat16_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_auto_costs_at_most_a_hundredth_of_a_decibel(name: str, data: Path) -> None:
     model = span_arch.load(name)
     assert mixes_bfloat16("auto", model, CPU)
-    full, auto = (mean(list(evaluate(model, data / "Set5" / f"x{model.scale}", precision=p))).psnr for p in ("float32", "auto"))
+    full, auto = (mean(evaluate(model, data / "Set5" / f"x{model.scale}", span_arch.Settings(precision=p)).values()).psnr for p in ("float32", "auto"))
     assert 0 < abs(full - auto) <= 0.01
 
 

@@ -14,7 +14,7 @@ import span_arch
 from span_arch import errors
 from span_arch.archs.span import SPAN
 from span_arch.archs.spanf3 import SPANF3
-from span_arch.cli.evaluation import evaluate, mean
+from span_arch.cli.evaluate_command import evaluate, mean
 from span_arch.engine.seamless import margins
 from span_arch.image_ops import sizes, transparency
 from span_arch.models.build import FamilyModel
@@ -167,7 +167,7 @@ def test_with_the_ensemble_it_does_not_matter_how_an_image_is_turned(how: int) -
 
 def test_the_ensemble_gains_on_set5(data: Path) -> None:
     network = span_arch.load("spanx4_ch48")
-    plain, eight = (mean(list(evaluate(network, data / "Set5/x4", ensemble=ensemble))).psnr for ensemble in (False, True))
+    plain, eight = (mean(evaluate(network, data / "Set5/x4", span_arch.Settings(ensemble=ensemble)).values()).psnr for ensemble in (False, True))
     assert eight - plain >= 0.05
 
 
