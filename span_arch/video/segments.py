@@ -52,7 +52,7 @@ def plan_segments(source: Source, frames: int = FRAMES, *, start: float = 0, dur
         raise OptionError(f"The number of frames in a segment is {frames}. Expected at least 1.")
     whole = Segment(0, start, duration, None, None, 0, None, 0)
     with opened(source) as container:
-        demuxer = Demuxer(container, name_of(source), start=start, duration=duration, segment=whole)
+        demuxer = Demuxer(container, name_of(source), start=start, duration=duration)
         times, keys = demuxer.frame_times()
     if not times:
         return [whole]

@@ -29,13 +29,13 @@ def opened(source: Source) -> Generator[av.container.InputContainer]:
         MissingExtraError: PyAV is not installed.
         VideoError: the file does not exist, or it is not a video.
     """
-    name = name_of(source)
+    name, open_container = name_of(source), av.open  # a missing PyAV is reported first
     if not isinstance(source, (str, Path)):
         source.seek(0)
     elif not Path(source).is_file():
         raise VideoError(f"{name} is not an existing file. Check its name.")
     try:
-        container = av.open(str(source) if isinstance(source, Path) else source, mode="r", metadata_errors="replace")
+        container = open_container(str(source) if isinstance(source, Path) else source, mode="r", metadata_errors="replace")
     except av.error.FFmpegError as error:
         raise VideoError(
             f"{name} cannot be read as a video ({first_line(error)}). Either it has another format, or its end is missing after an "
