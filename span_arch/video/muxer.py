@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import cast
@@ -115,21 +116,20 @@ class Muxer:
             self.notes.append(Note("no cover"))
             return
         codec = codec_of(source)
-        try:
-            if isinstance(source, av.stream.AttachmentStream):
-                self._container.add_attachment(source.name or "attachment", source.mimetype or "application/octet-stream", source.data)
+        with suppress(ValueError, AttributeError):  # the container cannot hold it, or PyAV 14 cannot copy attachments
+            if source.type == "attachment":
+                attachment = cast("av.stream.AttachmentStream", source)
+                mimetype = attachment.mimetype or "application/octet-stream"
+                self._container.add_attachment(attachment.name or "attachment", mimetype, attachment.data)
                 return
-            if source.type not in ("audio", "subtitle", "video") or codec is None:
-                raise ValueError("PyAV cannot copy such a stream")
-            stream = self._container.add_stream_from_template(source, opaque=True)
-        except (ValueError, AttributeError):
-            self.notes.append(
-                Note.of("no stream", stream=source.index, type=source.type, codec=codec or "unknown codec", suffix=self._path.suffix)
-            )
-            return
-        stream.metadata.update(_current(source.metadata))
-        stream.disposition = cast("av.stream.Disposition", source.disposition.value)  # PyAV 14 takes a number only
-        self._copies[source.index] = stream
+            if codec is not None and source.type in ("audio", "subtitle", "video"):
+                stream = self._container.add_stream_from_template(source, opaque=True)
+                stream.metadata.update(_current(source.metadata))
+                stream.disposition = cast("av.stream.Disposition", source.disposition.value)  # PyAV 14 takes a number only
+                self._copies[source.index] = stream
+                return
+        values = {"type": source.type, "codec": codec or "unknown codec", "suffix": self._path.suffix}
+        self.notes.append(Note.of("no stream", stream=source.index, **values))
 
 
 def _current(metadata: dict[str, str], *stale: str) -> dict[str, str]:
