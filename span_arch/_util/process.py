@@ -10,8 +10,9 @@ import io
 import logging
 import os
 import signal
+import threading
 import warnings
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
@@ -19,6 +20,8 @@ import torch
 
 KEPT_BY_ALLOCATOR = 32 << 20
 """The largest block, in bytes, that glibc keeps for reuse when it is freed. Larger ones are mapped page by page every time."""
+
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def keep_freed_blocks(device: torch.device) -> None:
@@ -104,3 +107,52 @@ def kept_handler(number: signal.Signals) -> Generator[None]:
     finally:
         if before is not None and signal.getsignal(number) is not before:
             signal.signal(number, before)
+
+
+@contextmanager
+def interruptible() -> Generator[None]:
+    """Raise `KeyboardInterrupt` at the first SIGINT or SIGTERM. Later signals are ignored, so that the clean-up can finish."""
+    with _stop_handler(_interrupt):
+        yield
+
+
+@contextmanager
+def deferred_interrupt() -> Generator[Callable[[], None]]:
+    """Within an `interruptible` block, hold the first signal back until the yielded function is called, which then raises.
+
+    So the main thread is never interrupted where it would leave helper threads behind. A second signal interrupts at once.
+    """
+    caught = False
+
+    def remember(*_: object) -> None:
+        nonlocal caught
+        if caught:
+            _interrupt()
+        caught = True
+
+    def check() -> None:
+        if caught:
+            _interrupt()
+
+    with _stop_handler(remember):
+        yield check
+
+
+def _interrupt(*_: object) -> None:
+    for number in _STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+@contextmanager
+def _stop_handler(handler: Callable[..., None]) -> Generator[None]:
+    """Handle the stop signals. One that the parent process had ignored stays ignored. Only the main thread can handle signals."""
+    before = {number: signal.getsignal(number) for number in _STOP_SIGNALS if threading.current_thread() is threading.main_thread()}
+    before = {number: handler_before for number, handler_before in before.items() if handler_before is not signal.SIG_IGN}
+    try:
+        for number in before:
+            signal.signal(number, handler)
+        yield
+    finally:
+        for number, handler_before in before.items():
+            signal.signal(number, handler_before)

@@ -1,4 +1,4 @@
-"""Many files, upscaled one after the other: pictures, animations and videos.
+"""Upscale many files one after the other: images, animations and videos.
 
     from span_arch import load
     from span_arch.batch import Job, find, upscale_jobs
@@ -8,19 +8,18 @@
     for outcome in upscale_jobs(load("spanx4_ch48"), jobs):
         print(outcome)
 
-Jobs and outcomes can be pickled; `run_job` does one job with a model that is loaded already.
+Jobs and outcomes can be pickled. `run_job` runs a single job.
 """
 
-from .estimate import Estimate, estimate
-from .find import Found, find
-from .inspect_inputs import Foresight, foresee
+from .file_kinds import Formats, default_codec, parse_formats
+from .find_inputs import Found, find
+from .inspect_inputs import Estimate, Forecast, estimate, forecast
 from .job import Job, Outcome
-from .kinds import Formats, default_codec, formats_of
-from .run import run_job, upscale_jobs
+from .run_jobs import run_job, upscale_jobs
 
 __all__ = [
     "Estimate",
-    "Foresight",
+    "Forecast",
     "Formats",
     "Found",
     "Job",
@@ -28,8 +27,8 @@ __all__ = [
     "default_codec",
     "estimate",
     "find",
-    "foresee",
-    "formats_of",
+    "forecast",
+    "parse_formats",
     "run_job",
     "upscale_jobs",
 ]

@@ -1,104 +1,125 @@
-"""What is to be done, and what became of it: plain data that can be pickled, and done on any machine that sees the files."""
+"""Jobs and their outcomes: plain data that can be pickled and used on any machine that sees the files."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from .._util.files import check_output, make_folder
 from ..engine.settings import Settings
-from ..errors import SpanArchError
+from ..errors import DiskFullError, SpanArchError
 from ..image_ops.sizes import Pair
-from ..video import VideoSettings
-from .kinds import default_codec, is_video
+from ..video import VideoReport, VideoSettings
+from .file_kinds import default_codec, is_video
 
 Existing = Literal["keep", "skip", "replace"]
-"""What to do with a target that is there already: fail and keep it, skip the job, or replace it."""
+"""What to do if the target exists: fail and keep it, skip the job, or replace it."""
 State = Literal["done", "skipped", "failed"]
 
 
 @dataclass(frozen=True)
 class Job:
-    """A file to upscale, and all that there is to know for it but the model."""
+    """A file to upscale, with everything that is needed except the model."""
 
     source: Path
-    """A picture, still or animated, or a video."""
+    """An image, still or animated, or a video."""
     target: Path
-    """Where the result goes. Its suffix tells the format."""
+    """The result. Its suffix selects the format."""
     settings: Settings = field(default_factory=Settings)
-    """What is asked of the upscale."""
     quality: int | None = None
-    """Of a picture, 1..100, for formats that have one (see `write_images`)."""
+    """Quality of an image from 1 to 100, for formats that have one (see `write_images`)."""
     video: VideoSettings | None = None
-    """How a video is written. None: H.264, and AV1 in .webm."""
+    """How to encode a video. None: H.264, or AV1 in .webm."""
     existing: Existing = "keep"
     resume: bool = False
-    """Whether a video is written in segments, so that it can be gone on with after whatever ends it (see `upscale_video_resumably`)."""
+    """Write a video in segments, so that a later run can continue it (see `upscale_video_resumably`)."""
     make_folder: bool = False
-    """Whether the folder of the target is made if it is absent."""
+    """Create the folder of the target if it does not exist."""
 
     @property
     def is_video(self) -> bool:
-        """Whether it is done by way of PyAV: one of its files is named as a video."""
+        """True if the source or the target is named as a video, so that PyAV reads and writes both."""
         return is_video(self.source) or is_video(self.target)
 
     @property
     def is_skipped(self) -> bool:
-        """Whether there is nothing to do, since the target is there."""
+        """True if there is nothing to do because the target exists."""
         return self.existing == "skip" and os.path.lexists(self.target)
 
     @property
+    def overwrite(self) -> bool:
+        """True if the job may replace its target."""
+        return self.existing == "replace"
+
+    @property
     def video_settings(self) -> VideoSettings:
-        """How a video is written, whether that is asked for or not."""
+        """How to encode a video, defaults included."""
         return self.video or VideoSettings(default_codec(self.target))
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a job. As a text it is one line."""
+    """The outcome of a job. Its text is one line."""
 
     job: Job
     state: State
     error: SpanArchError | None = None
-    """What it failed with; None if it did not."""
+    """Why the job failed; None if it did not."""
     frames: int = 0
-    """How many were written."""
-    before: Pair | None = None
-    """Height and width of the source, in pixels; None if it was not read."""
-    after: Pair | None = None
-    """The same of the result."""
-    notes: tuple[str, ...] = ()
-    """What is not as in the source, a sentence each."""
+    """How many frames were written."""
+    source_size: Pair | None = None
+    """Height and width of the source in pixels; None if it was not read."""
+    result_size: Pair | None = None
+    """Height and width of the result in pixels; None if it was not written."""
+    video: VideoReport | None = None
+    """The report of a video; None for an image."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is not as in the source, a sentence each."""
+        return () if self.video is None else self.video.sentences
 
     def __str__(self) -> str:
         if self.error is not None:
             return f"{self.job.source}: {self.error}"
-        if self.before is None or self.after is None:
-            return f"{self.job.target}: skipped, it is there already."
-        many = f"{self.frames} x " if self.frames > 1 else ""
-        text = f"{self.job.target}: {many}{self.before[1]}x{self.before[0]} to {self.after[1]}x{self.after[0]}."
-        return " ".join([text, *self.notes])
+        if self.source_size is None or self.result_size is None:
+            return f"{self.job.target}: skipped because it exists."
+        return " ".join([f"{self.job.target}: {describe_sizes(self.frames, self.source_size, self.result_size)}.", *self.notes])
+
+
+def describe_sizes(frames: int, source: Pair, result: Pair) -> str:
+    """Return a text such as ``4 x 20x14 to 40x28``: frames if there are several, then width x height before and after."""
+    return f"{f'{frames} x ' if frames != 1 else ''}{source[1]}x{source[0]} to {result[1]}x{result[0]}"
+
+
+def until_disk_full(outcomes: Generator[Outcome]) -> Generator[Outcome]:
+    """Yield outcomes up to the first one that failed because the disk is full."""
+    with closing(outcomes):
+        for outcome in outcomes:
+            yield outcome
+            if isinstance(outcome.error, DiskFullError):
+                return
 
 
 def check_target(job: Job) -> None:
-    """Sees to it that the target can be written, as far as that can be known before the work is done.
+    """Create the target's folder if the job says so, and check before the work that the target can be written.
 
     Raises:
-        OutputError: it cannot.
+        OutputError: the target cannot be written.
     """
     if job.make_folder:
         make_folder(job.target.parent)
-    check_output(job.target, overwrite=job.existing == "replace")
+    check_output(job.target, overwrite=job.overwrite)
 
 
 def failed(job: Job, error: Exception) -> Outcome:
-    """The outcome of a job that an error ended; one that nobody foresaw is told as such."""
+    """Return the outcome of a job that ended with an error. An error that is not the library's own is reported as unexpected."""
     if not isinstance(error, SpanArchError):
-        told = SpanArchError(
-            f"'{job.source}' failed for a reason that was not foreseen ({type(error).__name__}: {error}). Please report it."
-        )
-        told.__cause__ = error
-        error = told
+        unexpected = SpanArchError(f"{job.source} failed unexpectedly ({type(error).__name__}: {error}). Please report this as a bug.")
+        unexpected.__cause__ = error
+        error = unexpected
     return Outcome(job, "failed", error)

@@ -1,4 +1,4 @@
-"""``span-upscale convert``."""
+"""``span-upscale convert``: write a model in another format."""
 
 from __future__ import annotations
 
@@ -10,32 +10,31 @@ import torch
 
 from .._util.files import check_output
 from ..models.save import Form, save
-from .model_options import add_model, loaded
-
-_DTYPES = ("float32", "float16", "bfloat16")
+from .model_options import add_model, load_model
 
 
-def parser() -> argparse.ArgumentParser:
-    """Of its command line."""
+def build_parser() -> argparse.ArgumentParser:
+    """Build the argument parser."""
     parser = argparse.ArgumentParser(
         prog="span-upscale convert",
-        description="Writes a model to a file for this or another program, tries it there on a small picture, and compares.",
+        description="Write a model to a file for this or another program, then run the file on a small image to check it.",
     )
     add_model(parser, "model")
     parser.add_argument(
         "output",
         type=Path,
         metavar="OUTPUT",
-        help="what to write: .safetensors, .pth, .onnx (for onnxruntime, OpenVINO, TensorRT), or .param (an ncnn pair with its .bin, for "
-        "Upscayl, which wants x2 or x4 in the name)",
+        help="the file to write: .safetensors, .pth, .onnx (for onnxruntime, OpenVINO and TensorRT), or .param (an ncnn pair with its "
+        ".bin; for Upscayl, put x2 or x4 into the name)",
     )
     parser.add_argument(
         "--form",
         choices=get_args(Form),
         default="fused",
-        help="'training': with the branches that spandrel, chaiNNer and ComfyUI's own loader want (.safetensors, .pth; default: fused)",
+        help="'training' writes the unfused form that spandrel, chaiNNer and ComfyUI's own loader need, as .safetensors or .pth "
+        "(default: fused)",
     )
-    parser.add_argument("--dtype", choices=_DTYPES, help="type of the weights (default: float32)")
+    parser.add_argument("--dtype", choices=("float32", "float16", "bfloat16"), help="data type of the weights (default: float32)")
     parser.add_argument("--overwrite", action="store_true", help="replace OUTPUT if it exists")
     parser.set_defaults(run=_run)
     return parser
@@ -44,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
 def _run(options: argparse.Namespace) -> int:
     check_output(options.output, overwrite=options.overwrite)
     dtype = getattr(torch, options.dtype) if options.dtype else None
-    model = loaded(options)
+    model = load_model(options)
     save(model, options.output, form=options.form, dtype=dtype, overwrite=options.overwrite)
-    print(f"{options.output}: {model.record.name} x{model.scale}, {options.form}, tried and compared")
+    print(f"{options.output}: {model.record.name} x{model.scale}, {options.form} form, checked against the model")
     return 0

@@ -1,50 +1,44 @@
-"""``span-upscale --dry-run``."""
+"""``span-upscale --dry-run``: show what would be done."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-
-from ..batch import Foresight, Job, estimate, foresee
+from ..batch import Forecast, Job, estimate, forecast
+from ..batch.job import describe_sizes
 from ..engine.context import Context
 from ..errors import SpanArchError
 from ..models.build import FamilyModel
 
 
-def tell_what_would_be_done(model: FamilyModel, jobs: Sequence[Job], device: torch.device) -> list[tuple[Job, SpanArchError]]:
-    """Prints each job with the sizes before and after, and what all will take; nothing is written.
+def print_forecast(model: FamilyModel, jobs: Sequence[Job], context: Context) -> list[tuple[Job, SpanArchError]]:
+    """Print the sizes of each job and the time that all take, and write no file.
 
     Returns:
-        The jobs that would fail, as far as that can be known.
+        The jobs that would fail, with their errors, as far as file headers show.
     """
-    known: list[tuple[Job, Foresight]] = []
+    planned: list[tuple[Job, Forecast]] = []
     failing: list[tuple[Job, SpanArchError]] = []
     for job in jobs:
         try:
-            if (seen := foresee(model, job)) is None:
-                print(f"{job.source} -> {job.target}: skipped, it is there already.")
-                continue
+            expected = forecast(model, job)
         except SpanArchError as error:
             failing.append((job, error))
             continue
-        known.append((job, seen))
-        print(f"{job.source} -> {job.target}: {_line(seen)}")
-    if known:
-        whole = estimate(model, known, Context(device=device))
+        if expected is not None:
+            planned.append((job, expected))
+        sizes = expected and describe_sizes(expected.frames, expected.source_size, expected.result_size)
+        print(f"{job.source} -> {job.target}: {sizes or 'skipped because it exists'}")
+    if planned:
+        total = estimate(model, planned, context)
         print(
-            f"{len(known)} to upscale: {whole.pixels / 1e6:,.1f} megapixels, {whole.bytes / 1e6:,.1f} MB before they are compressed. "
-            f"Estimated from a short run on {device}: {_time(whole.seconds)}."
+            f"{len(planned)} to upscale: {total.pixels / 1e6:,.1f} megapixels, {total.bytes / 1e6:,.1f} MB before compression. "
+            f"Estimated from a short run on {context.device_for(model)}: {_duration(total.seconds)}."
         )
     return failing
 
 
-def _line(seen: Foresight) -> str:
-    many = f"{seen.frames} x " if seen.frames != 1 else ""
-    return f"{many}{seen.before[1]}x{seen.before[0]} to {seen.after[1]}x{seen.after[0]}"
-
-
-def _time(seconds: float) -> str:
+def _duration(seconds: float) -> str:
     if seconds < 10:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

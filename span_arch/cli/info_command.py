@@ -1,21 +1,23 @@
-"""``span-upscale info``."""
+"""``span-upscale info``: describe a model."""
 
 from __future__ import annotations
 
 import argparse
 
 from ..models.describe import describe
-from .model_options import add_model, loaded
+from .model_options import add_model, load_model
 
 
-def parser() -> argparse.ArgumentParser:
-    """Of its command line."""
-    parser = argparse.ArgumentParser(prog="span-upscale info", description="Tells what a model is, and how its file stores it.")
+def build_parser() -> argparse.ArgumentParser:
+    """Build the argument parser."""
+    parser = argparse.ArgumentParser(
+        prog="span-upscale info", description="Describe a model: architecture, scale, size, normalisation, and how its file stores it."
+    )
     add_model(parser, "model")
     parser.set_defaults(run=_run)
     return parser
 
 
 def _run(options: argparse.Namespace) -> int:
-    print(describe(loaded(options)))
+    print(describe(load_model(options)))
     return 0

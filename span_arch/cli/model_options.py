@@ -1,45 +1,49 @@
-"""Options that commands share."""
+"""The options that several commands share."""
 
 from __future__ import annotations
 
 import argparse
 from typing import Any
 
+from .._util.text import join_words
 from ..engine.precision import PRECISIONS
 from ..models.build import FamilyModel
-from ..models.load import load
+from ..models.load import builtin_names, load
 
 
 def add_model(parser: argparse.ArgumentParser, name: str, **settings: Any) -> None:
-    """Which model, and how it is to be loaded."""
+    """Add the argument or option `name` for the model, and ``--normalise``. `settings` go to `add_argument`."""
     default = f" (default: {settings['default']})" if "default" in settings else ""
-    text = f"a built-in network, or a .safetensors, .pth, .pt, .ckpt, .onnx or ncnn .param file{default}"
+    text = f"a file (.safetensors, .pth, .pt, .ckpt, .onnx or ncnn .param), or built in: {join_words(builtin_names())}{default}"
     parser.add_argument(name, metavar="MODEL", help=text, **settings)
     parser.add_argument(
         "--normalise",
         default="auto",
         metavar="HOW",
-        help="what the model does to its image first: auto (as its file states, or else as it answers to a probe), paper, imagenet, none, "
-        "or a mean for R, G, B and a range, as '0.485 0.456 0.406 1' (default: auto)",
+        help="how the model expects its input to be normalised: auto (as its file states, or else as a small test image shows), paper, "
+        "imagenet, none, or a mean for R, G, B and a range, such as '0.485 0.456 0.406 1' (default: auto)",
     )
 
 
 def add_precision(parser: argparse.ArgumentParser) -> None:
-    """Which type of arithmetic."""
+    """Add ``--precision``."""
     parser.add_argument(
-        "--precision", choices=PRECISIONS, default="auto", help="type of the arithmetic (default: the fastest without loss)"
+        "--precision",
+        choices=PRECISIONS,
+        default="auto",
+        help="data type of the computation (default: auto, the fastest that costs at most 0.01 dB)",
     )
 
 
 def add_ensemble(parser: argparse.ArgumentParser) -> None:
-    """Whether all orientations are tried."""
-    parser.add_argument("--ensemble", action="store_true", help="best quality: the mean of eight orientations, for eight times the work")
+    """Add ``--ensemble``."""
+    parser.add_argument("--ensemble", action="store_true", help="best quality: average eight orientations, for eight times the work")
 
 
-def loaded(options: argparse.Namespace) -> FamilyModel:
-    """The model that is asked for.
+def load_model(options: argparse.Namespace) -> FamilyModel:
+    """Load the model that the options select.
 
     Raises:
-        SpanArchError: as `load`.
+        SpanArchError: the model cannot be loaded (see `load`).
     """
     return load(options.model, normalise=options.normalise)

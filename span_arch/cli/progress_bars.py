@@ -1,4 +1,4 @@
-"""How far the work is, on standard error, if that is a terminal."""
+"""Progress bars on standard error, shown if that is a terminal."""
 
 from __future__ import annotations
 
@@ -11,54 +11,50 @@ from tqdm import tqdm
 from ..batch import Job
 from ..engine.progress import Progress, ProgressListener, progress_bar
 
-_SOON = 1.0
-"""Seconds after which a file has a bar of its own."""
+_DELAY = 1.0
+"""Seconds after which a file among several gets a bar of its own."""
 _LONGEST_NAME = 24
 
 
-class Bars:
-    """A bar over all files, with files per second and the time left; and below it one of the present file, if that takes its time.
+class ProgressBars:
+    """A bar over all files, with their rate and the time left, and below it a bar for the present file if that takes long.
 
     Args:
-        files: how many there are; of one alone, there is only its own bar.
-        check: called at every step; it may raise what ends all.
+        files: how many files there are. For a single one, only its own bar is shown.
+        check: is called with every event, and may raise an exception to end the run.
     """
 
-    def __init__(self, files: int, check: Callable[[], None]) -> None:
-        self._check = check
-        self._many = files > 1
-        self._files: Any = tqdm(total=files, unit="file", dynamic_ncols=True, disable=None if self._many else True)
+    def __init__(self, files: int, check: Callable[[], None] | None = None) -> None:
+        self._check = check or (lambda: None)
+        self._several = files > 1
+        self._files: Any = tqdm(total=files, unit="file", dynamic_ncols=True, disable=None if self._several else True)
         self._job: Job | None = None
-        self._inner = ExitStack()
-        self._show: ProgressListener | None = None
+        self._job_bar = ExitStack()
+        self._show_job: ProgressListener | None = None
 
-    def __enter__(self) -> Bars:
+    def __enter__(self) -> ProgressBars:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._inner.close()
+        self._job_bar.close()
         self._files.close()
 
-    def __call__(self, progress: Progress) -> None:
+    def show(self, progress: Progress) -> None:
         """Show the progress of a job."""
         self._check()
-        if progress.item is not self._job or self._show is None:
-            self._show = self._begin(progress)
-        self._show(progress)
+        if self._show_job is None or progress.item is not self._job:
+            self._job_bar.close()
+            self._job = job = progress.item
+            options = {"position": 1, "delay": _DELAY, "desc": job.source.name[:_LONGEST_NAME]} if self._several else {}
+            self._show_job = self._job_bar.enter_context(progress_bar(progress.frames, disable=None, leave=False, **options))
+        self._show_job(progress)
 
-    def tick(self) -> None:
-        """Another file is done with."""
+    def finish_file(self) -> None:
+        """Count a file as finished."""
         self._files.update()
         self._check()
 
-    def say(self, line: str) -> None:
-        """Prints a line on standard output, above the bars."""
+    def print(self, line: str) -> None:
+        """Print a line on standard output, above the bars."""
         with tqdm.external_write_mode():
             print(line)
-
-    def _begin(self, progress: Progress) -> ProgressListener:
-        self._inner.close()
-        job: Job = progress.item
-        self._job = job
-        below: dict[str, Any] = {"position": 1, "delay": _SOON, "desc": job.source.name[:_LONGEST_NAME]} if self._many else {}
-        return self._inner.enter_context(progress_bar(progress.frames, disable=None, leave=False, **below))

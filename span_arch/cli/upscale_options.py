@@ -1,4 +1,4 @@
-"""What is asked of an upscale, as options."""
+"""The options that say how to upscale, and the `Settings` that they give."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-from .. import errors
 from ..engine.settings import Settings
+from ..errors import OptionError
 from ..image_ops import sizes
 from ..image_ops.resize import FILTERS
 from ..image_ops.transparency import Alpha
@@ -15,32 +15,35 @@ from .model_options import add_ensemble, add_precision
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
-    """Size, arithmetic, transparency and the like."""
+    """Add the options for size, precision, tiles, alpha channel, textures and quality."""
     _add_size(parser)
     add_precision(parser)
-    parser.add_argument("--tile", type=_positive, metavar="N", help="side of a tile in pixels of the picture (default: the best)")
     parser.add_argument(
-        "--compile", action="store_true", help="compile the network with torch.compile first, which is meant for long work on a GPU"
+        "--tile", type=_positive, metavar="N", help="upscale in tiles with sides of N pixels (default: strips or tiles of the best size)"
     )
+    parser.add_argument("--compile", action="store_true", help="compile the network with torch.compile, for long runs on a GPU")
     parser.add_argument(
         "--alpha",
         type=_alpha,
         default="resize",
         metavar="HOW",
-        help="what becomes of transparency: resize, model (upscaled by the model), or a colour to compose the picture over, as 255,255,255 "
-        "(default: resize)",
+        help="how to handle the alpha channel: resize (with a filter), model (upscale it with the model), or a colour such as 255,255,255 "
+        "to compose the image over (default: resize)",
     )
     parser.add_argument(
-        "--seamless", choices=("x", "y", "xy"), default="", help="a texture that repeats itself: keep opposite edges fitting each other"
+        "--seamless",
+        choices=("x", "y", "xy"),
+        default="",
+        help="axes along which the image is a repeating texture; its opposite edges still match in the result",
     )
     add_ensemble(parser)
 
 
-def settings(options: argparse.Namespace) -> Settings:
-    """The settings that are asked for.
+def parse_settings(options: argparse.Namespace) -> Settings:
+    """Return the settings that the options select.
 
     Raises:
-        OptionError: they make no sense.
+        OptionError: the options contradict each other, or a value is out of range.
     """
     return Settings(
         size=_size(options),
@@ -56,52 +59,45 @@ def settings(options: argparse.Namespace) -> Settings:
 
 def _add_size(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group(
-        "size of OUTPUT",
-        "At most one; without, the size of the picture times the model's scale. The model is run as often as it takes, and a filter does "
-        "the rest.",
+        "size of the result",
+        "Choose at most one of --scale, --size, --longest, --shortest and --megapixels. By default, the result is the size of the input "
+        "times the scale of the model. For other sizes, the model runs as often as needed, and a filter resizes its result.",
     )
-    group.add_argument("--scale", type=float, metavar="X", help="so many times as large as the picture: 1.5, 2, 3.7")
-    group.add_argument("--size", type=_width_and_height, metavar="WxH", help="a width and a height in pixels: 1920x1080")
-    group.add_argument("--longest", type=int, metavar="N", help="length of the longest side in pixels")
-    group.add_argument("--shortest", type=int, metavar="N", help="length of the shortest side in pixels")
-    group.add_argument("--megapixels", type=float, metavar="M", help="millions of pixels in all")
+    group.add_argument("--scale", type=float, metavar="X", help="factor between input and result, such as 1.5, 2 or 3.7")
+    group.add_argument("--size", type=_width_and_height, metavar="WxH", help="width and height in pixels, such as 1920x1080")
+    group.add_argument("--longest", type=int, metavar="N", help="length of the longer side in pixels")
+    group.add_argument("--shortest", type=int, metavar="N", help="length of the shorter side in pixels")
+    group.add_argument("--megapixels", type=float, metavar="M", help="number of pixels in millions")
     group.add_argument(
         "--fit",
         choices=sizes.FITS,
-        help="how a picture of other proportions meets --size: 'stretch' changes them (default), 'fit' makes it as large as goes in, "
-        "'fill' covers the size and cuts off what is over",
+        help="what to do with --size if the proportions differ: stretch the image (default), fit it within the size, or fill the size and "
+        "crop the rest",
     )
-    group.add_argument("--filter", choices=FILTERS, default="lanczos", help="what resizes (default: lanczos)")
+    group.add_argument("--filter", choices=FILTERS, default="lanczos", help="filter for resizing (default: lanczos)")
 
 
 def _size(options: argparse.Namespace) -> sizes.Size | None:
-    """The size that is asked for."""
-
-    def exact(size: tuple[int, int]) -> sizes.Exact:
-        return sizes.Exact(*size, fit=options.fit or "stretch")
-
     kinds: dict[str, Callable[[Any], sizes.Size]] = {
         "scale": sizes.Factor,
-        "size": exact,
+        "size": lambda size: sizes.Exact(*size, fit=options.fit or "stretch"),
         "longest": sizes.Longest,
         "shortest": sizes.Shortest,
         "megapixels": sizes.Megapixels,
     }
-    asked = [name for name in kinds if getattr(options, name) is not None]
-    if len(asked) > 1:
-        raise errors.OptionError(f"Sizes are asked for by --{' and --'.join(asked)}; give only one of them.")
-    if options.fit and asked != ["size"]:
-        raise errors.OptionError(
-            f"--fit {options.fit} tells how a picture meets --size, which is absent; give --size WxH, or leave --fit out."
-        )
-    return kinds[asked[0]](getattr(options, asked[0])) if asked else None
+    given = [name for name in kinds if getattr(options, name) is not None]
+    if len(given) > 1:
+        raise OptionError(f"The size is given more than once, by --{' and --'.join(given)}. Give only one of them.")
+    if options.fit and given != ["size"]:
+        raise OptionError(f"--fit {options.fit} needs --size, which is missing. Add --size WxH, or leave --fit out.")
+    return kinds[given[0]](getattr(options, given[0])) if given else None
 
 
 def _width_and_height(text: str) -> tuple[int, int]:
     try:
         width, height = map(int, text.lower().split("x"))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"'{text}' is no size; expected a width and a height in pixels, such as 1920x1080") from None
+        raise argparse.ArgumentTypeError(f"{text} is not a size; expected width and height in pixels, such as 1920x1080") from None
     return width, height
 
 
@@ -110,7 +106,7 @@ def _alpha(text: str) -> Alpha:
         return text
     levels = [int(level) if level.strip().isdecimal() else -1 for level in text.split(",")]
     if len(levels) != 3 or not all(0 <= level <= 255 for level in levels):
-        raise argparse.ArgumentTypeError(f"'{text}' is neither resize nor model, nor a colour of three levels such as 255,255,255")
+        raise argparse.ArgumentTypeError(f"{text} is unknown; expected resize, model, or a colour from 0,0,0 to 255,255,255")
     red, green, blue = (level / 255 for level in levels)
     return red, green, blue
 
@@ -118,5 +114,5 @@ def _alpha(text: str) -> Alpha:
 def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is below 1")
+        raise argparse.ArgumentTypeError(f"{value} is too small; expected 1 or more")
     return value

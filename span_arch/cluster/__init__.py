@@ -1,4 +1,4 @@
-"""Many files, upscaled by many processes on one machine or on many, by way of Ray Data.
+"""Upscale many files with many processes, on one machine or several, through Ray Data.
 
     from span_arch import load
     from span_arch.batch import Job, find
@@ -9,10 +9,10 @@
     for outcome in upscale_on_ray(load("spanx4_ch48"), jobs, address="head:6379"):
         print(outcome)
 
-Needs Ray, which is an extra of the library. docs/cluster.md tells how to have a cluster.
+Ray is an optional dependency. docs/cluster.md explains how to set up a cluster.
 """
 
 from .dispatch import upscale_on_ray
-from .session import AUTO
+from .ray_session import AUTO
 
 __all__ = ["AUTO", "upscale_on_ray"]

@@ -1,9 +1,10 @@
-"""Results of pictures, which lie aside until this process hands them over: once each, however often they were made."""
+"""A hidden folder for the results of images, so that each one is handed over once, however often workers made it."""
 
 from __future__ import annotations
 
 import shutil
 import uuid
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,23 +14,35 @@ from ..batch.job import check_target, failed
 
 
 class Staging:
-    """A hidden folder beside the targets, in each folder that has some.
+    """Hidden folders next to the targets, used as a context manager that deletes them at the end.
 
-    A worker may die after its result is written and before that is known. Its work is done again then, which must neither fail because
-    the file is there, nor replace what is not its own. So workers write to a folder that only this run knows, where they may replace
-    what they find; what they leave there when they are killed is deleted with it.
+    A worker may die after it has written a result and before anyone knows. Its work is then repeated, which must neither fail because
+    the file exists nor replace a file of somebody else. Workers therefore write to a folder that only this run knows, and may replace
+    files there. Files that killed workers leave behind are deleted with the folder.
+
+    Args:
+        move: gives a file another place on the same disk.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, move: Callable[[Path, Path], None] = move) -> None:
         self._name = f".span-upscale-{uuid.uuid4().hex[:12]}"
+        self._move = move
         self._jobs: dict[Path, Job] = {}
+        """The original jobs by their staged targets."""
         self._folders: set[Path] = set()
 
+    def __enter__(self) -> Staging:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for folder in self._folders:
+            shutil.rmtree(folder, ignore_errors=True)
+
     def add(self, job: Job) -> Job:
-        """The job that a worker is to do instead, anywhere.
+        """Return the job for a worker to do instead, with absolute paths and a staged target.
 
         Raises:
-            OutputError: the target cannot be written, as far as that can be known.
+            OutputError: the target cannot be written.
         """
         check_target(job)
         target = job.target.absolute()
@@ -41,17 +54,12 @@ class Staging:
         return replace(job, source=job.source.absolute(), target=folder / target.name, existing="replace", make_folder=False)
 
     def take(self, outcome: Outcome) -> Outcome:
-        """Hands over the result of such a job, and tells what became of the job itself."""
+        """Move the result of a staged job to its target, and return the outcome of the original job."""
         staged, job = outcome.job.target, self._jobs[outcome.job.target]
         try:
             if outcome.state == "done":
-                check_output(job.target, overwrite=job.existing == "replace")
-                move(staged, job.target)
+                check_output(job.target, overwrite=job.overwrite)
+                self._move(staged, job.target)
         except Exception as error:
             return failed(job, error)
         return replace(outcome, job=job)
-
-    def clear(self) -> None:
-        """Deletes what was not handed over."""
-        for folder in self._folders:
-            shutil.rmtree(folder, ignore_errors=True)

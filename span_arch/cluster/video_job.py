@@ -1,4 +1,4 @@
-"""A video whose segments others upscale; here is decided what is left to do, and they are joined."""
+"""A video whose segments workers upscale. This process plans and joins them."""
 
 from __future__ import annotations
 
@@ -10,74 +10,74 @@ from ..batch import Job, Outcome
 from ..batch.job import check_target, failed
 from ..models.build import FamilyModel
 from ..video import Segment
-from ..video.resumable import begun, finish, telling
-from ..video.segment_store import SegmentFolder
-from .worker import Part, PartDone, PartFailed
+from ..video.resumable import join_finished, mentioning_finished, resumed
+from ..video.segment_store import SegmentStore
+from .ray_worker import SegmentDone, SegmentFailed, SegmentTask
 
 
-class Film:
-    """A video in segments, of which those are kept that an earlier run has finished.
+class VideoJob:
+    """A video in segments. It reuses the segments that an earlier run has finished.
 
     Args:
-        job: of a video.
+        job: a job of a video.
     """
 
     def __init__(self, job: Job) -> None:
         self._job = job
         self.sent = replace(job, source=job.source.absolute(), target=job.target.absolute())
-        """The same job, as it can be done anywhere."""
-        self._folder: SegmentFolder
-        self._left = set[int]()
+        """The job as it is sent to workers, with absolute paths."""
+        self._store: SegmentStore
+        self._missing = set[int]()
         self._error: Exception | None = None
-        self._open = ExitStack()
+        self._lock = ExitStack()
 
     def begin(self, model: FamilyModel, plan: Callable[[], list[Segment]]) -> None:
-        """Makes the folder of its segments, and keeps other runs out of it until the end.
+        """Create or reopen the folder of the segments, and lock it until `close`.
 
         Raises:
-            SpanArchError: as `upscale_video_resumably`, before it upscales anything.
+            SpanArchError: the video cannot be upscaled (see `upscale_video_resumably`).
         """
         job = self.sent
         check_target(job)
-        self._folder = self._open.enter_context(
-            begun(model, job.source, job.target, job.settings, job.video_settings, plan, overwrite=job.existing == "replace")
+        self._store = self._lock.enter_context(
+            resumed(model, job.source, job.target, job.settings, job.video_settings, plan, overwrite=job.overwrite)
         )
-        self._left = {segment.index for segment in self._folder.missing()}
+        self._missing = {segment.index for segment in self._store.missing}
 
     @property
-    def parts(self) -> list[Part]:
-        """The work that is left."""
-        return [Part(self.sent, segment, self._folder.part(segment)) for segment in self._folder.missing()]
+    def tasks(self) -> list[SegmentTask]:
+        """The segments that are left to upscale."""
+        return [SegmentTask(self.sent, segment, self._store.part(segment)) for segment in self._store.missing]
 
     @property
     def is_ready(self) -> bool:
-        """Whether nothing more is to be waited for."""
-        return not self._left
+        """True if all segments have succeeded or failed."""
+        return not self._missing
 
-    def take(self, result: PartDone | PartFailed) -> None:
-        """Notes what became of a segment. A segment that fails does not keep the others from being done, and kept for the next time."""
-        self._left.discard(result.segment.index)
+    def take(self, result: SegmentDone | SegmentFailed) -> None:
+        """Record the result of a segment. After a failure, the other segments go on and are kept for the next run."""
+        self._missing.discard(result.segment.index)
         try:
-            if isinstance(result, PartFailed):
+            if isinstance(result, SegmentFailed):
                 raise result.error
-            self._folder.finish(result.segment, result.report, result.video)
+            self._store.finish(result.segment, result.report, result.video)
         except Exception as error:
             self._error = self._error or error
 
     def finish(self) -> Outcome:
-        """Joins the segments, unless one has failed."""
+        """Join the segments, unless one has failed, and return the outcome."""
         try:
             if self._error is not None:
-                with telling(self._folder):
+                with mentioning_finished(self._store):
                     raise self._error
             job = self.sent
-            report, video = finish(self._folder, job.source, job.target, overwrite=job.existing == "replace")
+            report, video = join_finished(self._store, job.source, overwrite=job.overwrite)
         except Exception as error:
             return failed(self._job, error)
         finally:
             self.close()
-        return Outcome(self._job, "done", frames=video.frames, before=report.source, after=report.result, notes=video.warnings)
+        return Outcome(self._job, "done", frames=video.frames, source_size=report.source, result_size=report.result, video=video)
 
     def close(self) -> None:
-        """Lets others in."""
-        self._open.close()
+        """Unlock the folder."""
+        self._lock.close()

@@ -20,7 +20,7 @@ from span_arch.archs.blocks import Conv3XC
 from span_arch.archs.normalisation import PAPER, Normalisation
 from span_arch.archs.reparam import fuse, unfuse
 from span_arch.archs.span import SPAN
-from span_arch.cli.evaluation import evaluate, mean
+from span_arch.cli.evaluate_command import evaluate, mean
 from span_arch.errors import WeightsError
 from span_arch.image_ops.metrics import quality
 
@@ -61,7 +61,7 @@ def test_the_challenge_winner_reproduces_its_authors_result(data: Path) -> None:
     ],
 )
 def test_published_benchmark_figures_are_reached(data: Path, name: str, benchmark: str, psnr: float, ssim: float) -> None:
-    figures = mean(list(evaluate(span_arch.load(name), data / benchmark, precision="float32")))
+    figures = mean(evaluate(span_arch.load(name), data / benchmark, span_arch.Settings(precision="float32")).values())
     assert figures.psnr == pytest.approx(psnr, abs=0.01)
     assert figures.ssim == pytest.approx(ssim, abs=1e-4)
 
@@ -73,7 +73,9 @@ def test_published_benchmark_figures_are_reached(data: Path, name: str, benchmar
 def test_challenge_figures_are_reached(data: Path, name: str, set5: float, set14: float) -> None:
     model = span_arch.load(data / "checkpoints" / f"{name}.pth")
     for benchmark, psnr in (("Set5/x4", set5), ("Set14/x4", set14)):
-        assert mean(list(evaluate(model, data / benchmark, precision="float32"))).psnr == pytest.approx(psnr, abs=0.01)
+        assert mean(evaluate(model, data / benchmark, span_arch.Settings(precision="float32")).values()).psnr == pytest.approx(
+            psnr, abs=0.01
+        )
 
 
 @pytest.mark.parametrize(
