@@ -35,7 +35,7 @@ MEMORY_SHARE = 0.7
 _LARGEST_HALO = 64
 """Networks that see further are tiled as if they saw everything: an exact halo would cost more than the image itself."""
 
-_BLENDED = Halo(halo=16, ramp=32)
+_BLENDED = Halo(width=16, ramp=32)
 """For networks that see everything, or too far: the context that matters most, and a ramp as wide as it."""
 
 _FEWEST_PIXELS_ON_CPU = 256 * 256
@@ -53,7 +53,7 @@ def halo_of(model: Model) -> Halo:
     if model.model not in _halos:
         field = receptive_field(CalledNetwork(model))
         exact = field is not None and field.radius <= _LARGEST_HALO
-        _halos[model.model] = Halo(halo=field.radius, unit=field.unit) if field is not None and exact else _BLENDED
+        _halos[model.model] = Halo(width=field.radius, unit=field.unit) if field is not None and exact else _BLENDED
     return _halos[model.model]
 
 

@@ -126,6 +126,7 @@ def test_error_gives_a_message_and_an_exit_code(arguments: list[str], code: int,
         ["in.png", "out.png", "--size", "1920"],
         ["in.png", "out.png", "--size", "1x2x3"],
         ["in.png", "out.png", "--fit", "crop"],
+        ["in.png", "out.png", "--device", "gpu"],
     ],
 )
 def test_wrong_usage_is_reported(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
