@@ -81,7 +81,7 @@ class Outcome:
     @property
     def notes(self) -> tuple[str, ...]:
         """What is not as in the source, a sentence each."""
-        return () if self.video is None else self.video.warnings
+        return () if self.video is None else self.video.sentences
 
     def __str__(self) -> str:
         if self.error is not None:

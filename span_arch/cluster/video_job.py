@@ -10,8 +10,8 @@ from ..batch import Job, Outcome
 from ..batch.job import check_target, failed
 from ..models.build import FamilyModel
 from ..video import Segment
-from ..video.resumable import begun, finish, telling
-from ..video.segment_store import SegmentFolder
+from ..video.resumable import join_finished, mentioning_finished, resumed
+from ..video.segment_store import SegmentStore
 from .ray_worker import SegmentDone, SegmentFailed, SegmentTask
 
 
@@ -26,7 +26,7 @@ class VideoJob:
         self._job = job
         self.sent = replace(job, source=job.source.absolute(), target=job.target.absolute())
         """The job as it is sent to workers, with absolute paths."""
-        self._folder: SegmentFolder
+        self._store: SegmentStore
         self._missing = set[int]()
         self._error: Exception | None = None
         self._lock = ExitStack()
@@ -39,15 +39,15 @@ class VideoJob:
         """
         job = self.sent
         check_target(job)
-        self._folder = self._lock.enter_context(
-            begun(model, job.source, job.target, job.settings, job.video_settings, plan, overwrite=job.overwrite)
+        self._store = self._lock.enter_context(
+            resumed(model, job.source, job.target, job.settings, job.video_settings, plan, overwrite=job.overwrite)
         )
-        self._missing = {segment.index for segment in self._folder.missing()}
+        self._missing = {segment.index for segment in self._store.missing}
 
     @property
     def tasks(self) -> list[SegmentTask]:
         """The segments that are left to upscale."""
-        return [SegmentTask(self.sent, segment, self._folder.part(segment)) for segment in self._folder.missing()]
+        return [SegmentTask(self.sent, segment, self._store.part(segment)) for segment in self._store.missing]
 
     @property
     def is_ready(self) -> bool:
@@ -60,7 +60,7 @@ class VideoJob:
         try:
             if isinstance(result, SegmentFailed):
                 raise result.error
-            self._folder.finish(result.segment, result.report, result.video)
+            self._store.finish(result.segment, result.report, result.video)
         except Exception as error:
             self._error = self._error or error
 
@@ -68,10 +68,10 @@ class VideoJob:
         """Join the segments, unless one has failed, and return the outcome."""
         try:
             if self._error is not None:
-                with telling(self._folder):
+                with mentioning_finished(self._store):
                     raise self._error
             job = self.sent
-            report, video = finish(self._folder, job.source, job.target, overwrite=job.overwrite)
+            report, video = join_finished(self._store, job.source, overwrite=job.overwrite)
         except Exception as error:
             return failed(self._job, error)
         finally:

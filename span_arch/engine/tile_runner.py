@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from .._util import memory
+from .._util import process
 from ..image_ops.sizes import Pair
 from ..models.build import Model
 from ..models.spandrel_compat import CalledNetwork
@@ -145,7 +145,7 @@ class TileRunner:
         most = free * MEMORY_SHARE / _peak(self._model, self._dtype)
         if self._device.type == "cpu":
             activation = footprint_of(self._model).activation * self._dtype.itemsize / torch.float32.itemsize
-            most = min(most, max(memory.KEPT_BY_ALLOCATOR / activation, _FEWEST_PIXELS_ON_CPU))
+            most = min(most, max(process.KEPT_BY_ALLOCATOR / activation, _FEWEST_PIXELS_ON_CPU))
         return most
 
     def _batches(self, frames: Iterable[Frame]) -> Iterator[list[_Piece]]:

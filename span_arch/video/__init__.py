@@ -1,8 +1,8 @@
-"""Videos: a file to another, frame by frame, with all else that is in it.
+"""Video files, changed frame by frame, with everything else that they contain.
 
     from span_arch.video import copy_video, probe
 
-Needs PyAV, which is an extra of the library; ComfyUI has it.
+This needs PyAV, an extra of the library that ComfyUI already has.
 """
 
 from .codecs import VideoSettings
@@ -11,12 +11,15 @@ from .concat import join_segments
 from .one_pass import upscale_video
 from .probe import AudioInfo, VideoInfo, probe
 from .resumable import upscale_video_resumably
-from .segments import Segment, plan_segments, write_segment
+from .segments import plan_segments, write_segment
 from .source import Source
-from .transcode import Transform, VideoReport, copy_video
+from .transcode import Transform, copy_video
+from .video_report import Note, VideoReport
+from .window import Segment
 
 __all__ = [
     "AudioInfo",
+    "Note",
     "Segment",
     "Source",
     "Transform",

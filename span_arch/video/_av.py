@@ -1,23 +1,33 @@
-"""PyAV, which is an extra: ComfyUI brings it."""
+"""PyAV, which is imported on first use, and the facts that its type stubs leave out."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from .._util.extras import require_extra
 from .._util.process import set_default_variable
 
+if TYPE_CHECKING:
+    import av
+    import av.container  # pyright: ignore[reportUnusedImport]
+    import av.error  # pyright: ignore[reportUnusedImport]
+    import av.stream
 
-def pyav() -> Any:
-    """The package ``av``, version 14.2 or newer.
+    Packet = av.Packet[av.stream.Stream]
+else:
+    Packet = Any
 
-    Raises:
-        MissingExtraError: it is not installed.
-    """
-    set_default_variable("SVT_LOG", "1")  # otherwise the AV1 encoder SVT-AV1 prints its settings from native code
-    return require_extra("av", "to read and write videos")
+    class _LazyPackage:
+        """The package ``av``, version 14.2 or newer. Reading an attribute raises MissingExtraError if it is not installed."""
+
+        def __getattr__(self, name: str) -> Any:
+            set_default_variable("SVT_LOG", "1")  # otherwise the AV1 encoder SVT-AV1 prints its settings from native code
+            return getattr(require_extra("av", "to read and write videos"), name)
+
+    av = _LazyPackage()
 
 
-def reason(error: BaseException) -> str:
-    """What FFmpeg says of an error, in one line."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+def codec_of(stream: av.stream.Stream) -> str | None:
+    """Return the name of a stream's codec; None if PyAV has no codec for it, in which case the context is missing despite the stubs."""
+    context = cast("av.CodecContext | None", stream.codec_context)
+    return None if context is None else context.codec.canonical_name

@@ -1,8 +1,8 @@
-"""Planes of half the resolution, as chroma has: to the full one by linear interpolation, and back without a loss.
+"""Conversion of subsampled chroma planes to full resolution by linear interpolation, and back without a loss.
 
-Both directions are the low-pass halves of a biorthogonal pair, so that ``halve_x(double_x(plane, n)) == plane``. Chroma is taken to lie
-on the luma of the left in a row and halfway between two in a column, which is where MPEG-2, H.264, HEVC and AV1 put it by default. The
-pairs are those of Cohen, Daubechies and Feauveau, "Biorthogonal bases of compactly supported wavelets", 1992: 5/3 and 3/1.
+Both directions are the low-pass halves of a biorthogonal pair, so that ``halve_columns(double_columns(plane, n)) == plane``. Chroma is
+assumed on the left luma column of each pair and halfway between the two rows, the default of MPEG-2, H.264, HEVC and AV1. The pairs are
+the 5/3 and 3/1 filters of Cohen, Daubechies and Feauveau, "Biorthogonal bases of compactly supported wavelets", 1992.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from torch import Tensor
 
 
 def double_columns(plane: Tensor, width: int) -> Tensor:
-    """(H, ceil(width / 2)) to (H, width); sample ``i`` lies on column ``2 i``."""
+    """Return (H, width) for (H, ceil(width / 2)); sample ``i`` lies on column ``2 i``."""
     between = (plane + _next(plane)) / 2
     return _interleave(plane, between, width)
 
 
 def halve_columns(plane: Tensor) -> Tensor:
-    """(H, W) to (H, ceil(W / 2)): the even columns, and what interpolation of them would miss of the odd ones, shared out."""
+    """Return (H, ceil(W / 2)) for (H, W): the even columns, plus a share of the odd columns' difference from their interpolation."""
     even, odd = plane[:, 0::2], plane[:, 1::2]
     if not odd.shape[1]:
         return even
@@ -29,17 +29,17 @@ def halve_columns(plane: Tensor) -> Tensor:
 
 
 def double_rows(plane: Tensor, height: int) -> Tensor:
-    """(ceil(height / 2), W) to (height, W); sample ``i`` lies halfway between the rows ``2 i`` and ``2 i + 1``."""
+    """Return (height, W) for (ceil(height / 2), W); sample ``i`` lies halfway between the rows ``2 i`` and ``2 i + 1``."""
     plane = plane.T
     upper, lower = (3 * plane + _previous(plane)) / 4, (3 * plane + _next(plane)) / 4
     return _interleave(upper, lower, height).T
 
 
 def halve_rows(plane: Tensor) -> Tensor:
-    """(H, W) to (ceil(H / 2), W)."""
+    """Return (ceil(H / 2), W) for (H, W)."""
     plane = plane.T
     upper, lower = plane[:, 0::2], plane[:, 1::2]
-    if lower.shape[1] < upper.shape[1]:  # an odd height: the row that is missing, as `double_rows` would have made it
+    if lower.shape[1] < upper.shape[1]:  # odd height: add the row that `double_rows` would have made
         last, above = upper[:, -1:], lower[:, -1:] if lower.shape[1] else upper[:, -1:]
         lower = torch.cat((lower, 1.5 * last - 0.5 * above), 1)
     above, below = torch.cat((upper[:, :1], lower[:, :-1]), 1), torch.cat((upper[:, 1:], lower[:, -1:]), 1)

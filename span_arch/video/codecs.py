@@ -1,4 +1,4 @@
-"""How a video is to be written: codecs, their encoders, and the containers that hold them."""
+"""Codecs, the encoders that write them, and the containers that hold them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .._util.text import join_words
 from ..errors import OptionError
 
 AUTO = "auto"
@@ -13,35 +14,35 @@ AUTO = "auto"
 
 @dataclass(frozen=True)
 class VideoSettings:
-    """How a video is to be written."""
+    """How to write a video."""
 
     codec: str = "h264"
-    """One of `CODECS`; or ``auto``: H.264 (in .webm AV1), by an encoder in hardware if there is one that takes this video."""
+    """One of `CODECS`, or ``auto``: H.264 (AV1 in .webm), encoded in hardware if an encoder there accepts the video."""
     quality: float | None = None
-    """The constant rate factor, in steps of the codec; lower is better and larger. None is a good default. Not for prores and ffv1."""
+    """Constant rate factor on the codec's own scale; lower is better and larger. None: a good default. prores and ffv1 have none."""
     preset: str | None = None
-    """How long the encoder may think, in its own words, such as ``slow`` for h264 or ``4`` for av1. None is its default."""
+    """Trade-off of speed and size in the encoder's own terms, such as ``slow`` for h264 or ``4`` for av1. None: the encoder's default."""
     pixel_format: str | None = None
-    """As FFmpeg has it, such as ``yuv420p``. None is that of the source or, where the codec has it not, the one that keeps most of it."""
+    """FFmpeg's name, such as ``yuv420p``. None: the source's, or the one closest to it that the codec offers."""
 
 
 @dataclass(frozen=True)
 class Encoder:
-    """One of FFmpeg's encoders, and how it is spoken to."""
+    """One of FFmpeg's encoders, and its options."""
 
     name: str
     options: Mapping[str, str] = field(default_factory=dict[str, str])
     quality: str | None = None
-    """The option that says the quality; None if there is none to say."""
+    """The name of the quality option; None if there is none."""
     default_quality: float = 0
     worst_quality: float = 51
     preset: str | None = None
-    """The option that says the preset."""
+    """The name of the preset option; None if there is none."""
     default_preset: str | None = None
     odd_sizes: bool = False
-    """Whether it takes chroma of half the resolution where a side is odd."""
+    """Subsampled chroma works with odd sides."""
     odd_options: Mapping[str, str] = field(default_factory=dict[str, str])
-    """What it is told beside, if one is."""
+    """Further options for frames with an odd side."""
     smallest_side: int = 1
     """In pixels."""
 
@@ -54,7 +55,8 @@ CODECS: Mapping[str, Encoder] = {
     # x265 writes outside of its memory if both sides are shorter than one of its blocks
     "hevc": Encoder("libx265", {"x265-params": "log-level=error"}, "crf", 18, preset="preset", smallest_side=64),
     "av1": _AV1,
-    "vp9": Encoder("libvpx-vp9", {"row-mt": "1"}, "crf", 22, 63, preset="cpu-used", default_preset="3", odd_sizes=True),
+    # without a bit rate of 0, the quality of VP9 is only a bound
+    "vp9": Encoder("libvpx-vp9", {"row-mt": "1", "b": "0"}, "crf", 22, 63, preset="cpu-used", default_preset="3", odd_sizes=True),
     "prores": Encoder("prores_ks", {"vendor": "apl0"}),
     # FFmpeg 7 loses chroma at the edges of slices where a side is odd
     "ffv1": Encoder("ffv1", {"level": "3", "slicecrc": "1"}, odd_sizes=True, odd_options={"slices": "1"}),
@@ -65,7 +67,7 @@ CODECS: Mapping[str, Encoder] = {
     "h264_videotoolbox": Encoder("h264_videotoolbox"),
     "hevc_videotoolbox": Encoder("hevc_videotoolbox"),
 }
-"""What a user may ask for. Those of VA-API take frames that are in the memory of the GPU already, and are left out."""
+"""The codecs that users choose from. VA-API is missing because its encoders only accept frames in the memory of the GPU."""
 
 _CONTAINERS: Mapping[str, tuple[str, ...]] = {
     ".mp4": ("h264", "hevc", "av1", "vp9"),
@@ -74,27 +76,27 @@ _CONTAINERS: Mapping[str, tuple[str, ...]] = {
     ".mkv": ("h264", "hevc", "av1", "vp9", "prores", "ffv1"),
     ".webm": ("av1", "vp9"),
 }
-"""What each container holds, by the suffix of its files."""
+"""The codecs that each container holds, by file suffix."""
 
 _FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 
 
 def container_format(path: Path) -> str:
-    """What FFmpeg calls the container of a file that is to be written.
+    """Return FFmpeg's name for the container of a file to write.
 
     Raises:
-        OptionError: its suffix is none that is known.
+        OptionError: the suffix is unknown.
     """
     if (known := _FORMATS.get(path.suffix.lower())) is None:
-        raise OptionError(f"'{path.name}' does not end in a suffix of a video that can be written; expected one of {', '.join(_FORMATS)}.")
+        raise OptionError(f"{path.name} does not have the suffix of a video that can be written. Expected {join_words(list(_FORMATS))}.")
     return known
 
 
 def encoders(path: Path, settings: VideoSettings) -> tuple[Encoder, ...]:
-    """The encoders to try for a file, the one that is always there last.
+    """Return the encoders to try for a file, with one that is always available last.
 
     Raises:
-        OptionError: the codec is not known, the container does not hold it, or the quality is out of its range.
+        OptionError: the codec is unknown, the container does not hold it, or the quality or preset is invalid.
     """
     container_format(path)
     suffix = path.suffix.lower()
@@ -103,38 +105,36 @@ def encoders(path: Path, settings: VideoSettings) -> tuple[Encoder, ...]:
     elif settings.codec in CODECS:
         names = (settings.codec,)
     else:
-        raise OptionError(f"The codec '{settings.codec}' is not known; expected one of {', '.join((AUTO, *CODECS))}.")
+        raise OptionError(f"The codec {settings.codec} is unknown. Expected {join_words((AUTO, *CODECS))}.")
     family, held = names[-1].split("_")[0], _CONTAINERS[suffix]
     if family not in held:
-        others = ", ".join(other for other, codecs in _CONTAINERS.items() if family in codecs)
-        raise OptionError(f"Files of {suffix} do not hold {family}, but {', '.join(held)}; for {family}, choose one of {others}.")
-    found = tuple(CODECS[name] for name in names)
-    _check_quality(settings, found[-1])
-    return found
+        others = [other for other, codecs in _CONTAINERS.items() if family in codecs]
+        raise OptionError(f"{suffix} files cannot hold {family}, only {join_words(held)}. Use {join_words(others)} for {family}.")
+    candidates = tuple(CODECS[name] for name in names)
+    _check_quality(settings, candidates[-1])
+    return candidates
 
 
-def options(encoder: Encoder, settings: VideoSettings, *, width: int, height: int) -> dict[str, str]:
-    """What FFmpeg is to be told. A quality or a preset is meant for the encoder in software: others that stand in have defaults."""
-    told = {**encoder.options, **(encoder.odd_options if width % 2 or height % 2 else {})}
-    ours = settings.codec != AUTO or encoder in (_X264, _AV1)
+def encoder_options(encoder: Encoder, settings: VideoSettings, *, width: int, height: int) -> dict[str, str]:
+    """Return the options for FFmpeg. A user's quality and preset apply to software encoders only if the codec is ``auto``."""
+    options = {**encoder.options, **(encoder.odd_options if width % 2 or height % 2 else {})}
+    is_meant = settings.codec != AUTO or encoder in (_X264, _AV1)
     if encoder.quality is not None:
-        told[encoder.quality] = f"{settings.quality if ours and settings.quality is not None else encoder.default_quality:g}"
-    preset = settings.preset if ours and settings.preset is not None else encoder.default_preset
+        options[encoder.quality] = f"{settings.quality if is_meant and settings.quality is not None else encoder.default_quality:g}"
+    preset = settings.preset if is_meant and settings.preset is not None else encoder.default_preset
     if preset is not None and encoder.preset is not None:
-        told[encoder.preset] = preset
-    if encoder.name == "libvpx-vp9":
-        told["b"] = "0"  # else its quality is only a bound
-    return told
+        options[encoder.preset] = preset
+    return options
 
 
 def _check_quality(settings: VideoSettings, encoder: Encoder) -> None:
     if settings.preset is not None and encoder.preset is None:
-        raise OptionError(f"{settings.codec} has no presets to choose from, and '{settings.preset}' was asked for; leave it out.")
+        raise OptionError(f"The preset {settings.preset} cannot be used because {settings.codec} has no presets. Leave it out.")
     if settings.quality is None:
         return
     if encoder.quality is None:
-        raise OptionError(f"{settings.codec} has no quality to choose, and {settings.quality:g} was asked for; leave it out.")
+        raise OptionError(f"The quality {settings.quality:g} cannot be used because {settings.codec} has no quality setting. Leave it out.")
     if not 0 <= settings.quality <= encoder.worst_quality:
         raise OptionError(
-            f"The quality is {settings.quality:g}; expected 0 to {encoder.worst_quality:g} for {settings.codec}, where lower is better."
+            f"The quality is {settings.quality:g}. Expected 0 to {encoder.worst_quality:g} for {settings.codec}, where lower is better."
         )

@@ -1,6 +1,6 @@
-"""Between the numbers of a video and RGB: matrix, range and depth, without a loss.
+"""Lossless conversion between the samples of a video and RGB: matrix, range and bit depth.
 
-Transfer function and primaries are not converted: they are tags that travel from the source to the target.
+Transfer function and primaries are not converted. They are tags that pass from the source to the target.
 """
 
 from __future__ import annotations
@@ -16,37 +16,37 @@ from .chroma import double_columns, double_rows, halve_columns, halve_rows
 from .pixel_formats import Layout
 
 RGB, BT709, UNKNOWN, SMPTE170M = 0, 1, 2, 6
-"""Some of the numbers that ITU-T H.273 gives to matrices; 2 is that of unknown primaries and transfer functions, too."""
+"""Code points of ITU-T H.273 for matrices. 2 also stands for unknown primaries and transfer functions."""
 
 _WEIGHTS = {1: (0.2126, 0.0722), 4: (0.30, 0.11), 5: (0.299, 0.114), 6: (0.299, 0.114), 7: (0.212, 0.087), 9: (0.2627, 0.0593)}
-"""Weights of red and blue in luma: BT.709, FCC, BT.601 (twice), SMPTE 240M and BT.2020 with non-constant luminance."""
+"""Weights of red and blue in luma, by matrix: BT.709, FCC, BT.601 (twice), SMPTE 240M and BT.2020 with non-constant luminance."""
 
 
 @dataclass(frozen=True)
 class Colour:
-    """What the numbers of a video mean, in the code points of ITU-T H.273."""
+    """The colour encoding of a video, in code points of ITU-T H.273."""
 
     matrix: int
     full: bool
-    """Whether all numbers are used; else black is at 16 and white at 235, of 8 bits."""
+    """Full range. In limited range, black is 16 and white 235 of 8 bits."""
     primaries: int = UNKNOWN
     transfer: int = UNKNOWN
 
 
 def resolve(layout: Layout, matrix: int, colour_range: int, primaries: int, transfer: int, *, width: int, height: int) -> Colour:
-    """What a video means, by its tags, and by the usual rules where it has none.
+    """Return the colour encoding of a video from its tags, and from the usual rules where tags are missing.
 
-    An untagged matrix is BT.709 in frames of 720 rows or of more than 1024 columns, and BT.601 in smaller ones. An untagged range is
-    limited in YUV, but for the formats ``yuvj...``, and full in grey. RGB is always full.
+    An untagged matrix is BT.709 in frames of at least 720 rows or more than 1024 columns, else BT.601. An untagged range is full in grey
+    and in the formats ``yuvj...``, else limited. RGB is always full.
 
     Args:
-        layout: of the frames.
+        layout: the layout of the frames.
         matrix, primaries, transfer: code points of H.273.
-        colour_range: as FFmpeg counts: 0 untagged, 1 limited, 2 full.
-        width, height: of a frame, in pixels.
+        colour_range: FFmpeg's number: 0 untagged, 1 limited, 2 full.
+        width, height: the size of a frame, in pixels.
 
     Raises:
-        VideoError: the matrix is one of those that are not linear, or it is not known.
+        VideoError: the matrix is unknown or not linear.
     """
     if layout.family == "rgb":
         return Colour(RGB, True, primaries, transfer)
@@ -54,23 +54,23 @@ def resolve(layout: Layout, matrix: int, colour_range: int, primaries: int, tran
         matrix = BT709 if height >= 720 or width > 1024 else SMPTE170M
     if matrix not in _WEIGHTS:
         raise VideoError(
-            f"The colour matrix of the video has number {matrix} of ITU-T H.273; BT.601, BT.709, BT.2020 with non-constant luminance, FCC "
-            "and SMPTE 240M can be read. Convert it first."
+            f"The colour matrix of the video, number {matrix} of ITU-T H.273, is not supported. Expected BT.601, BT.709, FCC, SMPTE 240M "
+            "or BT.2020 with non-constant luminance. Convert the video first."
         )
     untagged_is_full = layout.family == "grey" or layout.name.startswith("yuvj")
     return Colour(matrix, colour_range == 2 or (colour_range != 1 and untagged_is_full), primaries, transfer)
 
 
 def to_image(planes: Sequence[Tensor], layout: Layout, colour: Colour) -> Tensor:
-    """The planes of a frame as RGB, or as RGBA if there is alpha.
+    """Convert the planes of a frame to an RGB image, or to RGBA if there is alpha.
 
     Args:
-        planes: of floating point, in the numbers of the video: (H, W), but for chroma as `Layout.size` says.
-        layout: of the planes.
-        colour: what the numbers mean.
+        planes: samples as floating-point numbers, each of the size that `Layout.size` gives.
+        layout: the layout of the planes.
+        colour: their colour encoding.
 
     Returns:
-        (H, W, C), float32. Within 0..1, but for those colours of YUV that RGB has not: they are not clamped, lest they be lost.
+        (H, W, C), float32, in 0..1. YUV colours outside of RGB exceed that range; they are not clamped, so that nothing is lost.
     """
     peak = 2.0**layout.depth - 1
     if layout.family == "rgb":
@@ -84,16 +84,15 @@ def to_image(planes: Sequence[Tensor], layout: Layout, colour: Colour) -> Tensor
 
 
 def to_planes(image: Tensor, layout: Layout, colour: Colour) -> list[Tensor]:
-    """The inverse of `to_image`, rounded and clamped to the numbers that there are.
+    """Convert an image to planes, rounded and clamped to the range of the samples; the inverse of `to_image`.
 
     Args:
-        image: (H, W, 3) or (H, W, 4), of floating point, on any device. Alpha that is not there is opaque; alpha that the layout has no
-            plane for is left out.
-        layout: of the planes.
-        colour: what the numbers are to mean.
+        image: (H, W, 3) or (H, W, 4), of a floating type, on any device. Missing alpha is opaque. Alpha is dropped if the layout has none.
+        layout: the layout of the planes.
+        colour: their colour encoding.
 
     Returns:
-        Planes of float32 with integers in them, on the device of the image.
+        Planes of integral float32 numbers, on the device of the image.
     """
     image, peak = image.float(), 2.0**layout.depth - 1
     rgb = image[:, :, :3]
@@ -112,7 +111,7 @@ def to_planes(image: Tensor, layout: Layout, colour: Colour) -> list[Tensor]:
 
 
 def _scales(depth: int, *, full: bool) -> tuple[float, float, float]:
-    """Black, the span from black to white, and that of chroma."""
+    """Return the sample of black, the span from black to white, and the span of chroma."""
     if full:
         return 0.0, 2.0**depth - 1, 2.0**depth - 1
     unit = 2.0 ** (depth - 8)
@@ -120,7 +119,7 @@ def _scales(depth: int, *, full: bool) -> tuple[float, float, float]:
 
 
 def _with_chroma(planes: Sequence[Tensor], layout: Layout, colour: Colour) -> Tensor:
-    """(H, W, 3): luma in 0..1, and chroma in -0.5..0.5 at the resolution of luma."""
+    """Return (H, W, 3): luma in 0..1, and chroma in -0.5..0.5 at the resolution of luma."""
     base, span, reach = _scales(layout.depth, full=colour.full)
     height, width = planes[0].shape
     middle = 2.0 ** (layout.depth - 1)
@@ -129,16 +128,16 @@ def _with_chroma(planes: Sequence[Tensor], layout: Layout, colour: Colour) -> Te
 
 
 def _double(plane: Tensor, layout: Layout, height: int, width: int) -> Tensor:
-    across, down = layout.halvings
-    for halvings in reversed(range(across)):
-        plane = double_columns(plane, -(-width >> halvings))
-    for halvings in reversed(range(down)):
-        plane = double_rows(plane, -(-height >> halvings))
+    across, down = layout.chroma_shifts
+    for shift in reversed(range(across)):
+        plane = double_columns(plane, -(-width >> shift))
+    for shift in reversed(range(down)):
+        plane = double_rows(plane, -(-height >> shift))
     return plane
 
 
 def _halve(plane: Tensor, layout: Layout) -> Tensor:
-    across, down = layout.halvings
+    across, down = layout.chroma_shifts
     for _ in range(down):
         plane = halve_rows(plane)
     for _ in range(across):
@@ -147,7 +146,7 @@ def _halve(plane: Tensor, layout: Layout) -> Tensor:
 
 
 def _matrix(number: int) -> Tensor:
-    """RGB in 0..1 to luma and chroma, for columns; in float64."""
+    """Return the matrix that converts columns of RGB in 0..1 to luma and chroma, in float64."""
     red, blue = _WEIGHTS[number]
     luma = torch.tensor((red, 1 - red - blue, blue), dtype=torch.float64)
     unit = torch.eye(3, dtype=torch.float64)

@@ -1,87 +1,95 @@
-"""Segments to one file, with what the source has beside its frames; nothing is decoded or encoded."""
+"""Concatenation of segments to one file, together with everything else in the source. Nothing is decoded or encoded."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from heapq import merge
 from pathlib import Path
-from typing import Any
 
 from .._util.files import check_output, replacing
+from .._util.text import first_line, join_words
 from ..errors import OptionError, VideoError
-from ._av import pyav, reason
-from .muxer import Muxer
-from .reader import VideoReader
-from .source import Source, name_of, opened
+from ._av import Packet, av
+from .demuxer import Demuxer
+from .muxer import Muxer, open_output
+from .source import Source, name_of, no_frames, opened
+from .video_report import Note
+from .window import TimedPacket
 
-_LONGEST_WAIT = 16
-"""Frames that a decoder may hold back until others are there, in H.264 and HEVC."""
+_LONGEST_DELAY = 16
+"""The largest number of frames that a decoder of H.264 or HEVC holds back."""
 
 
 def join_segments(
     source: Source, parts: Sequence[Path], target: Path, *, start: float = 0, duration: float = 0, overwrite: bool = False
-) -> tuple[str, ...]:
-    """Joins the files of segments, and adds what `copy_video` keeps of the source.
+) -> tuple[Note, ...]:
+    """Join the files of segments, and add what `copy_video` keeps of the source.
 
     Args:
-        source: what the segments are of.
-        parts: their files, in their order, all written with the same settings by the same encoder. Empty files stand for segments of which
-            nothing could be decoded.
-        target: with the suffix that the parts have.
-        start: of the window that the segments are in, as in `copy_video`.
-        duration: the same.
-        overwrite: whether a file that is there may be replaced.
+        source: the video that the segments were made of.
+        parts: their files in order, all written by the same encoder with the same settings. Empty files stand for segments without a
+            frame that can be decoded.
+        target: a file with the same suffix as the parts.
+        start: the start of the window that the segments cover, as in `copy_video`.
+        duration: its duration.
+        overwrite: replace an existing file.
 
     Returns:
-        What of the source was left out, a sentence each.
+        The streams of the source that were left out.
 
     Raises:
         MissingExtraError: PyAV is not installed.
-        VideoError: the source or a part cannot be read, parts do not fit each other, or there is no frame.
-        OptionError: a part has another suffix than the target, or the window is outside of the source.
+        VideoError: the source or a part cannot be read, parts do not match each other, or there is no frame.
+        OptionError: a part and the target have different suffixes, or the window is outside of the source.
         OutputError: the target exists or cannot be written, or the disk is full.
     """
     target = Path(target)
     check_output(target, overwrite=overwrite)
     for part in parts:
         if part.suffix != target.suffix:
-            raise OptionError(f"'{part}' cannot become a part of '{target}': expected the suffix {target.suffix}, as for the whole.")
+            raise OptionError(f"{part} cannot become part of {target}. Expected the suffix {target.suffix} for both.")
     parts = [part for part in parts if not part.is_file() or part.stat().st_size]
     if not parts:
-        raise VideoError(f"{name_of(source)} has no frame that can be decoded. Look whether it plays; most often it is not whole.")
+        raise no_frames(name_of(source))
     check_alike(parts)
-    with opened(source) as container:
-        reader = VideoReader(container, name_of(source), start=start, duration=duration)
-        with replacing(target, overwrite=overwrite, durable=True) as temporary:
-            joiner = _Joiner(temporary, reader)
-            try:
-                joiner.write(parts)
-            finally:
-                joiner.abandon()
-        return (*reader.warnings, *joiner.warnings)
+    with opened(source) as container, opened(parts[0]) as first, replacing(target, overwrite=overwrite, durable=True) as temporary:
+        demuxer, output = Demuxer(container, name_of(source), start=start, duration=duration), open_output(temporary)
+        try:
+            muxer = Muxer(output, temporary, demuxer, lambda output: _add_video(output, first.streams.video[0], demuxer))
+        except av.error.FFmpegError as error:
+            raise VideoError(
+                f"The segments cannot be joined in a {target.suffix} file ({first_line(error)}). Use another codec."
+            ) from error
+        with closing(muxer):
+            for packet in merge(_timed(parts), demuxer.other_packets(), key=lambda packet: packet.second):
+                if packet.packet.stream.container is container:
+                    muxer.copy(packet)
+                else:
+                    muxer.write(packet, muxer.video)
+        return (*muxer.notes, *(() if demuxer.is_seekable else (Note("not seekable"),)))
 
 
 def check_alike(parts: Sequence[Path]) -> None:
-    """Sees to it that the parts can be one stream.
+    """Check that parts can form one stream.
 
     Raises:
-        VideoError: a part cannot be read, or differs from the first in what decoders are told at the start only.
+        VideoError: a part cannot be read, or differs from the first in a property that decoders only read at the start.
     """
     first: dict[str, object] = {}
     for part in parts:
         with opened(part) as container:
-            told = _told(container.streams.video[0])
-        first = first or told
-        if told != first:
-            differences = ", ".join(name for name in told if told[name] != first[name])
+            properties = _properties(container.streams.video[0])
+        first = first or properties
+        if properties != first:
+            differences = join_words([name for name in properties if properties[name] != first[name]], "and")
             raise VideoError(
-                f"'{part}' does not fit to '{parts[0]}': different are {differences}. Either frames of the source change there, or another "
-                "encoder or other settings were used. Make all segments anew with the same."
+                f"{part} does not match {parts[0]}: {differences} differ. The source changes there, or another encoder or settings were "
+                "used. Write all segments again with the same settings."
             )
 
 
-def _told(stream: Any) -> dict[str, object]:
+def _properties(stream: av.VideoStream) -> dict[str, object]:
     context = stream.codec_context
     return {
         "codec": context.name,
@@ -89,72 +97,45 @@ def _told(stream: Any) -> dict[str, object]:
         "height": context.height,
         "pixel format": context.pix_fmt,
         "colours": (context.colorspace, context.color_range, context.color_primaries, context.color_trc),
-        "shape of pixels": stream.sample_aspect_ratio,
+        "pixel shape": stream.sample_aspect_ratio,
         "time base": stream.time_base,
-        "headers of the encoder": bytes(context.extradata or b""),
+        "encoder headers": bytes(context.extradata or b""),
     }
 
 
-class _Joiner(Muxer):
-    """Writes the packets of parts, and of the other streams of the source between them."""
+def _add_video(output: av.container.OutputContainer, template: av.VideoStream, demuxer: Demuxer) -> av.VideoStream:
+    stream = output.add_stream_from_template(template, opaque=True)
+    with suppress(RuntimeError):  # PyAV 14 keeps 1/90000 s, and does not pass the frame rate to Matroska
+        stream.time_base = demuxer.time_base
+    stream.codec_context.codec_tag = template.codec_context.codec_tag
+    stream.codec_context.framerate = demuxer.rate
+    if template.metadata.get("alpha_mode") == "1":
+        stream.codec_context.pix_fmt = "yuva420p"  # makes Matroska declare the alpha that is stored next to the packets
+    return stream
 
-    _stream: Any
 
-    def write(self, parts: Sequence[Path]) -> None:
-        with opened(parts[0]) as template:
-            self._begin(template.streams.video[0])
-        for packet in merge(self._frames(parts), self._reader.others(), key=lambda packet: packet.dts * packet.time_base):
-            if packet.stream is self._stream:
-                self._container.mux(packet)
+def _timed(parts: Sequence[Path]) -> Iterator[TimedPacket]:
+    """Yield the packets of all parts with increasing decoding times.
+
+    Decoding of a part begins a little before its first frame is displayed, possibly before the last frames of the previous part are
+    decoded. There is always room for it between those and its first frame.
+    """
+    last: int | None = None
+    for part in parts:
+        for packet in _packets(part):
+            assert packet.pts is not None  # the parts were written with times
+            if last is None:
+                last = packet.pts - _LONGEST_DELAY if packet.dts is None else packet.dts
             else:
-                self.copy(packet)
-
-    def _begin(self, template: Any) -> None:
-        container = self._open()
-        try:
-            self._add_streams(container, lambda _: self._add_video(container, template))
-            container.start_encoding()
-        except pyav().error.FFmpegError as error:
-            raise VideoError(f"The segments cannot be joined in a file of {self._path.suffix} ({reason(error)}).") from error
-        self._begun(container)
-
-    def _add_video(self, container: Any, template: Any) -> Any:
-        self._stream = stream = container.add_stream_from_template(template, opaque=True)
-        with suppress(RuntimeError):  # PyAV 14 leaves it at 1/90000 s, and does not tell Matroska the frame rate
-            stream.time_base = self._reader.time_base
-        stream.codec_context.codec_tag = template.codec_context.codec_tag
-        stream.codec_context.framerate = self._reader.rate
-        if template.metadata.get("alpha_mode") == "1":
-            stream.codec_context.pix_fmt = "yuva420p"  # by which Matroska is told of alpha that lies beside the packets
-        return stream
-
-    def _frames(self, parts: Sequence[Path]) -> Iterator[Any]:
-        """The packets of all parts.
-
-        Each part is decoded a little before it is displayed, which may be before the last frames of the one before are decoded. There is
-        always room for it between these and the first frame of the part.
-        """
-        last: int | None = None
-        for part in parts:
-            for packet in _packets(part):
-                last = _decode_time(packet, last)
-                packet.dts = last
-                packet.stream = self._stream
-                yield packet
+                last = last + 1 if packet.dts is None else max(last + 1, packet.dts)  # Matroska does not store all decoding times
+            yield TimedPacket(packet, packet.pts, last, packet.duration or 0)
 
 
-def _decode_time(packet: Any, last: int | None) -> int:
-    """When a packet is decoded, if the one before is at ``last``. Matroska tells it not of all."""
-    if last is None:
-        return packet.pts - _LONGEST_WAIT if packet.dts is None else packet.dts
-    return last + 1 if packet.dts is None else max(last + 1, packet.dts)
-
-
-def _packets(part: Path) -> Iterator[Any]:
+def _packets(part: Path) -> Iterator[Packet]:
     with opened(part) as container:
         try:
-            for packet in container.demux(container.streams.video[0]):
+            for packet in container.demux([container.streams.video[0]]):
                 if packet.size:
                     yield packet
-        except pyav().error.FFmpegError as error:
-            raise VideoError(f"'{part}' cannot be read to its end ({reason(error)}). Delete it, and make that segment anew.") from error
+        except av.error.FFmpegError as error:
+            raise VideoError(f"{part} cannot be read to its end ({first_line(error)}). Delete it, and write that segment again.") from error

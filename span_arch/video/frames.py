@@ -1,24 +1,24 @@
-"""Between the frames of PyAV and tensors."""
+"""Conversion between PyAV's frames and tensors."""
 
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from ._av import pyav
+from ._av import av
 from .colour import UNKNOWN, Colour, resolve, to_image, to_planes
 from .pixel_formats import Layout, planar
 
 _PACKED = re.compile(r"(?P<order>[rgba0]{3,4})(24)?")
-"""RGB of 8 bits in one plane. It is read in place: with alpha, the conversions of older FFmpegs are not exact."""
+"""RGB of 8 bits in one plane. It is read in place, because older FFmpegs do not convert it exactly where there is alpha."""
 
 
-def layout_of(frame: Any) -> Layout:
-    """How the planes lie that `image_of` reads.
+def layout_of(frame: av.VideoFrame) -> Layout:
+    """Return the layout in which `image_of` reads a frame.
 
     Raises:
         VideoError: as `planar`.
@@ -26,8 +26,8 @@ def layout_of(frame: Any) -> Layout:
     return planar(frame.format)
 
 
-def colour_of(frame: Any, layout: Layout, context: Any) -> Colour:
-    """What the numbers of a frame mean: by its own tags, else by those of its decoder, else by the usual rules.
+def colour_of(frame: av.VideoFrame, layout: Layout, context: av.VideoCodecContext) -> Colour:
+    """Return the colour encoding of a frame: from its own tags, else from its decoder's, else by the usual rules.
 
     Raises:
         VideoError: as `resolve`.
@@ -44,24 +44,24 @@ def colour_of(frame: Any, layout: Layout, context: Any) -> Colour:
     )
 
 
-def image_of(frame: Any, layout: Layout, colour: Colour) -> Tensor:
-    """A frame of PyAV as RGB or RGBA: (H, W, C), float32, as `to_image`."""
+def image_of(frame: av.VideoFrame, layout: Layout, colour: Colour) -> Tensor:
+    """Return a frame as an RGB or RGBA image, (H, W, C), float32, as `to_image` does."""
     if frame.format.name != layout.name and not _PACKED.fullmatch(frame.format.name):
         frame = frame.reformat(format=layout.name)
     return to_image([torch.from_numpy(plane.astype(np.float32)) for plane in _planes(frame, layout)], layout, colour)
 
 
-def frame_of(image: Tensor, layout: Layout, colour: Colour, pixel_format: str) -> Any:
-    """The inverse of `image_of`.
+def frame_of(image: Tensor, layout: Layout, colour: Colour, pixel_format: str) -> av.VideoFrame:
+    """Return an image as a frame; the inverse of `image_of`.
 
     Args:
-        image: (H, W, 3) or (H, W, 4), of floating point, on any device.
-        layout: of the planes.
-        colour: what the numbers are to mean.
-        pixel_format: what the encoder calls the layout, or another that holds the same numbers.
+        image: (H, W, 3) or (H, W, 4), of a floating type, on any device.
+        layout: the planes to compute.
+        colour: the colour encoding to use.
+        pixel_format: the encoder's name for the layout, or a packed format with the same samples.
     """
     height, width = image.shape[:2]
-    frame = pyav().VideoFrame(width, height, pixel_format if _PACKED.fullmatch(pixel_format) else layout.name)
+    frame = av.VideoFrame(width, height, pixel_format if _PACKED.fullmatch(pixel_format) else layout.name)
     dtype = torch.uint8 if layout.depth == 8 else torch.int32
     for view, plane in zip(_planes(frame, layout), to_planes(image, layout, colour), strict=True):
         view[:] = plane.to(dtype).cpu().numpy()
@@ -73,16 +73,16 @@ def frame_of(image: Tensor, layout: Layout, colour: Colour, pixel_format: str) -
     return frame
 
 
-def _planes(frame: Any, layout: Layout) -> list[np.ndarray[Any, np.dtype[Any]]]:
-    """The samples of each channel, where they are, without the bytes that pad the rows."""
+def _planes(frame: av.VideoFrame, layout: Layout) -> list[NDArray[np.unsignedinteger]]:
+    """Return views of the samples of each channel, without the bytes that pad the rows."""
     if packed := _PACKED.fullmatch(frame.format.name):
         order = packed["order"]
-        samples = np.frombuffer(frame.planes[0], "u1").reshape(frame.height, -1)[:, : frame.width * len(order)]
+        samples = np.frombuffer(memoryview(frame.planes[0]), "u1").reshape(frame.height, -1)[:, : frame.width * len(order)]
         pixels = samples.reshape(frame.height, frame.width, len(order))
         return [pixels[:, :, order.index(channel)] for channel in "gbra"[: layout.planes]]
-    views: list[np.ndarray[Any, np.dtype[Any]]] = []
+    views: list[NDArray[np.unsignedinteger]] = []
     for index in range(layout.planes):
         height, width = layout.size(index, frame.height, frame.width)
-        samples = np.frombuffer(frame.planes[index], "u1" if layout.depth == 8 else "<u2")
+        samples = np.frombuffer(memoryview(frame.planes[index]), "u1" if layout.depth == 8 else "<u2")
         views.append(samples.reshape(height, -1)[:, :width])
     return views

@@ -1,4 +1,4 @@
-"""Colours of YUV that RGB has not, such as whites above white, on their way around a network."""
+"""Colours of YUV outside of RGB, such as whites above white, and their way around a network."""
 
 from __future__ import annotations
 
@@ -12,28 +12,27 @@ from ..image_ops.resize import Resize
 from ..image_ops.sizes import Route, Size, route
 
 _SPAN = 4
-"""What is beyond 0..1 is between minus and plus half of it, in all that YUV can say; a power of two, so that nothing is rounded."""
+"""The excess over 0..1 lies between minus and plus half of this for any YUV sample. A power of two, so that nothing is rounded."""
 
 
-class Beyond:
-    """What frames have beyond 0..1 is taken off before the network, which gives nothing beyond, and put on again behind it.
+class Headroom:
+    """The excess of frames over 0..1, removed before a network, which returns none, and added to its results again.
 
-    Cameras write whites above white, which are detail until somebody grades them, and subsampled chroma mixes with luma to colours that
-    RGB has not. Where there are none, nothing is computed.
+    Cameras record whites above white, which keep detail until grading, and subsampled chroma combines with luma to colours outside of
+    RGB. Frames without any are passed on as they are.
 
     Args:
-        size: that is asked for.
-        scale: of the network.
+        size: the size that the user asked for.
+        scale: the scale of the network.
     """
 
     def __init__(self, size: Size | None, scale: int) -> None:
         self._size, self._scale = size, scale
         self._waiting: deque[Tensor | None] = deque()
-        self._way: Route | None = None
-        self._resize: Resize
+        self._resize: tuple[Route, Resize] | None = None
 
-    def taken_off(self, frames: Iterator[Tensor]) -> Iterator[Tensor]:
-        """Frames, (H, W, C) with colours first, in 0..1."""
+    def remove(self, frames: Iterator[Tensor]) -> Iterator[Tensor]:
+        """Yield frames, (H, W, C) with colours first, clamped to 0..1."""
         for frame in frames:
             low, high = torch.aminmax(frame[..., :3])
             if low >= 0 and high <= 1:
@@ -44,24 +43,24 @@ class Beyond:
             self._waiting.append((frame - inside)[..., :3])
             yield inside
 
-    def put_on(self, results: Iterator[Tensor]) -> Iterator[Tensor]:
-        """Results of those frames, in their order, with what was taken off, as large as they are. They are changed in place."""
+    def restore(self, results: Iterator[Tensor]) -> Iterator[Tensor]:
+        """Yield the results of those frames, in their order, with the resized excess added in place."""
         for result in results:
-            rest = self._waiting.popleft()
-            if rest is not None:
-                self._add(result, rest)
+            excess = self._waiting.popleft()
+            if excess is not None:
+                self._add(result, excess)
             yield result
 
-    def _add(self, result: Tensor, rest: Tensor) -> None:
-        height, width, channels = rest.shape
-        way = route(self._size, height, width, self._scale)
-        if not way.filtered:  # each pixel becomes a square of them, and most often few have something
-            rows, columns = rest.any(-1).nonzero(as_tuple=True)
-            squares = result.view(height, way.size[0] // height, width, way.size[1] // width, -1)
-            squares[rows, :, columns, :, :channels] += rest[rows, columns][:, None, None]
+    def _add(self, result: Tensor, excess: Tensor) -> None:
+        height, width, channels = excess.shape
+        plan = route(self._size, height, width, self._scale)
+        if not plan.filtered:  # each pixel becomes a square, and usually few pixels have an excess
+            rows, columns = excess.any(-1).nonzero(as_tuple=True)
+            squares = result.view(height, plan.size[0] // height, width, plan.size[1] // width, -1)
+            squares[rows, :, columns, :, :channels] += excess[rows, columns][:, None, None]
             return
-        if way != self._way:
-            self._way, self._resize = way, Resize("area", way.steps[0], way.whole, way.corner, way.size)
-        large = torch.empty(channels, *way.size, device=rest.device)
-        self._resize(rest.movedim(-1, 0).div(_SPAN).add_(0.5), large)  # which gives what is in 0..1
+        if self._resize is None or self._resize[0] != plan:
+            self._resize = plan, Resize("area", plan.steps[0], plan.whole, plan.size)
+        large = torch.empty(channels, *plan.size, device=excess.device)
+        self._resize[1](excess.movedim(-1, 0).div(_SPAN).add_(0.5), large)  # the filter clamps to 0..1
         result[..., :channels] += large.sub_(0.5).mul_(_SPAN).movedim(0, -1)

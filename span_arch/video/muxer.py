@@ -1,130 +1,153 @@
-"""A video file that is being written: the packets that go into it, and what it has beside its frames."""
+"""Video files in the making: their packets, and everything that they take over from a source unchanged."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
-from threading import Lock
-from typing import Any
+from typing import cast
 
-from ._av import pyav
+from ._av import av, codec_of
 from .codecs import container_format
-from .reader import VideoReader
+from .demuxer import Demuxer
 from .source import is_cover
+from .video_report import Note
+from .window import TimedPacket
 
 _STALE = (
     "DURATION", "ENCODER", "BPS", "NUMBER_OF_", "_STATISTICS", "CREATION_TIME", "VENDOR_ID", "MAJOR_BRAND", "MINOR_VERSION",
     "COMPATIBLE_BRANDS", "ALPHA_MODE",
 )  # fmt: skip
-"""Beginnings of the names of metadata that tell of the old file, and would not be true of the new one."""
+"""Prefixes of metadata names that describe the old file and would be wrong in the new one."""
 
 
-_MOVFLAGS = "+faststart+use_metadata_tags"
+def open_output(path: Path, exact_clock: Fraction | None = None) -> av.container.OutputContainer:
+    """Open a file for writing, in the container of its suffix.
+
+    Args:
+        path: the file.
+        exact_clock: the unit of times, in seconds. If given, MP4 stores the exact start of its first frame, but no other metadata.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    container, options = container_format(path), dict[str, str]()
+    if container in ("mp4", "mov") and exact_clock is not None:
+        options["movie_timescale"] = str(exact_clock.denominator)
+    elif container in ("mp4", "mov"):
+        options["movflags"] = "+faststart+use_metadata_tags"
+    return av.open(str(path), mode="w", format=container, container_options=options)
 
 
 class Muxer:
-    """Writes packets: those of the video as its heirs give them, those of other streams as they are.
+    """Writes packets to a file with the streams of a source, of which only the video stream is new.
 
     Args:
-        path: of the file; its suffix tells the container.
-        reader: what it is made of.
-        alone: whether there is to be nothing but the video. Then MP4, too, tells exactly when it begins.
+        container: open for writing. The muxer closes it, also if this constructor fails.
+        path: its file.
+        demuxer: the source.
+        add_video: adds the new video stream to the container.
+        video_only: leave out the other streams, metadata and chapters.
+
+    Raises:
+        FFmpegError: the container or the encoder does not accept the streams.
     """
 
-    def __init__(self, path: Path, reader: VideoReader, *, alone: bool = False) -> None:
-        self._path, self._reader, self._alone = path, reader, alone
-        self._lock = Lock()
-        self._container: Any = None
-        self._waiting: list[Any] = []
-        self._copies: dict[int, Any] = {}
-        self._closed = False
-        self.warnings: list[str] = []
+    def __init__(
+        self,
+        container: av.container.OutputContainer,
+        path: Path,
+        demuxer: Demuxer,
+        add_video: Callable[[av.container.OutputContainer], av.VideoStream],
+        *,
+        video_only: bool = False,
+    ) -> None:
+        self.notes: list[Note] = []
+        """The streams that were left out."""
+        self._container, self._path = container, path
+        self._copies: dict[int, av.stream.Stream] = {}
+        source = demuxer.container
+        try:
+            with demuxer.lock:
+                for stream in source.streams:
+                    if stream.index == demuxer.stream.index:
+                        self.video = add_video(container)
+                        self.video.metadata.update(_current(stream.metadata, "ROTATE"))
+                    elif not video_only:
+                        self._add_copy(stream)
+                if not video_only:
+                    container.metadata.update(_current(source.metadata))
+                    _copy_chapters(demuxer, container)
+            container.start_encoding()
+        except BaseException:
+            self.close()
+            raise
 
-    def copy(self, packet: Any) -> None:
-        """Takes a packet of another stream; from any thread.
+    def copy(self, packet: TimedPacket) -> None:
+        """Write a packet of another stream of the source, if the file has that stream.
 
         Raises:
             OSError: the file cannot be written.
         """
-        with self._lock:
-            if self._container is None:
-                self._waiting.append(packet)
-            elif not self._closed:
-                self._pass_on(packet)
+        if (stream := self._copies.get(packet.packet.stream.index)) is not None:
+            self.write(packet, stream)
 
-    def abandon(self) -> None:
-        """Closes the file as it is."""
-        with self._lock:
-            if self._container is not None and not self._closed:
-                self._closed = True
-                self._container.close()
+    def write(self, packet: TimedPacket, stream: av.stream.Stream) -> None:
+        """Write a packet to a stream of the file. This changes the packet itself, which is not used again.
 
-    def _open(self) -> Any:
-        form, told = container_format(self._path), dict[str, str]()
-        if form in ("mp4", "mov"):
-            told = {"movie_timescale": str(self._reader.time_base.denominator)} if self._alone else {"movflags": _MOVFLAGS}
-        return pyav().open(str(self._path), mode="w", format=form, container_options=told)
+        Raises:
+            OSError: the file cannot be written.
+        """
+        packet.packet.pts, packet.packet.dts, packet.packet.duration = packet.pts, packet.dts, packet.duration
+        packet.packet.stream = stream
+        self._container.mux(packet.packet)
 
-    def _add_streams(self, container: Any, add_video: Callable[[Any], Any]) -> None:
-        """Adds all streams of the source in their order, that of the video by the function, and what is beside them."""
-        source = self._reader.container
-        for stream in source.streams:
-            if stream.index == self._reader.stream.index:
-                made = add_video(stream)
-                made.metadata.update(_kept(stream.metadata, "ROTATE"))
-            elif not self._alone:
-                self._add_copy(container, stream)
-        if not self._alone:
-            container.metadata.update(_kept(source.metadata))
-            _copy_chapters(self._reader, container)
+    def close(self) -> None:
+        """Close the file, which then has all packets that were written.
 
-    def _add_copy(self, container: Any, source: Any) -> None:
-        if is_cover(source):  # the place of MP4 for it is not there together with metadata of any name; Matroska would make it a video
-            self.warnings.append("The picture of its cover was left out.")
+        Raises:
+            OSError: the file cannot be written.
+        """
+        self._container.close()
+
+    def _add_copy(self, source: av.stream.Stream) -> None:
+        if is_cover(source):  # MP4 cannot store it together with metadata of any name, and Matroska would make it a video
+            self.notes.append(Note("no cover"))
             return
-        try:
+        codec = codec_of(source)
+        with suppress(ValueError, AttributeError):  # the container cannot hold it, or PyAV 14 cannot copy attachments
             if source.type == "attachment":
-                container.add_attachment(source.name or "attachment", source.mimetype or "application/octet-stream", source.data)
+                attachment = cast("av.stream.AttachmentStream", source)
+                mimetype = attachment.mimetype or "application/octet-stream"
+                self._container.add_attachment(attachment.name or "attachment", mimetype, attachment.data)
                 return
-            if source.type not in ("audio", "subtitle", "video") or source.codec_context is None:
-                raise ValueError("nothing to copy it with")
-            stream = container.add_stream_from_template(source, opaque=True)
-        except (ValueError, AttributeError):
-            codec = f" ({source.codec_context.codec.canonical_name})" if source.codec_context is not None else ""
-            kind = f"Stream {source.index} of the source, {source.type}{codec},"
-            self.warnings.append(f"{kind} was left out: files of {self._path.suffix} do not hold it. Files of .mkv hold most.")
-            return
-        stream.metadata.update(_kept(source.metadata))
-        stream.disposition = source.disposition.value
-        self._copies[source.index] = stream
-
-    def _begun(self, container: Any) -> None:
-        self._container = container
-        for packet in self._waiting:
-            self._pass_on(packet)
-        self._waiting.clear()
-
-    def _pass_on(self, packet: Any) -> None:
-        if (stream := self._copies.get(packet.stream.index)) is not None:
-            packet.stream = stream
-            self._container.mux(packet)
+            if codec is not None and source.type in ("audio", "subtitle", "video"):
+                stream = self._container.add_stream_from_template(source, opaque=True)
+                stream.metadata.update(_current(source.metadata))
+                stream.disposition = cast("av.stream.Disposition", source.disposition.value)  # PyAV 14 takes a number only
+                self._copies[source.index] = stream
+                return
+        values = {"type": source.type, "codec": codec or "unknown codec", "suffix": self._path.suffix}
+        self.notes.append(Note.of("no stream", stream=source.index, **values))
 
 
-def _kept(metadata: dict[str, str], *stale: str) -> dict[str, str]:
+def _current(metadata: dict[str, str], *stale: str) -> dict[str, str]:
+    """Return the metadata that is true of the new file as well."""
     return {key: text for key, text in metadata.items() if not key.upper().startswith((*_STALE, *stale))}
 
 
-def _copy_chapters(reader: VideoReader, container: Any) -> None:
-    """Chapters of the window. PyAV knows of chapters since version 15 or so; without, they are left out."""
+def _copy_chapters(demuxer: Demuxer, container: av.container.OutputContainer) -> None:
+    """Copy the chapters in the window. PyAV 14 does not support chapters and leaves them out."""
     if not hasattr(container, "set_chapters"):
         return
-    chapters: list[dict[str, Any]] = []
-    for chapter in reader.container.chapters():
-        base = Fraction(chapter["time_base"])
-        start, end = (chapter[side] - round(reader.origin / base) for side in ("start", "end"))
-        last = end if reader.length is None else min(end, round(reader.length / base))
-        if last > max(0, start):
-            chapters.append({**chapter, "start": max(0, start), "end": last})
+    chapters: list[av.container.Chapter] = []
+    for chapter in demuxer.container.chapters():
+        base = Fraction(chapter["time_base"] or 1)
+        shift, length = round(demuxer.window.origin / base), demuxer.window.length
+        start, end = chapter["start"] - shift, chapter["end"] - shift
+        end = end if length is None else min(end, round(length / base))
+        if end > max(0, start):
+            chapters.append({**chapter, "start": max(0, start), "end": end})
     if chapters:
         container.set_chapters(chapters)

@@ -1,4 +1,4 @@
-"""Upscale a video in one pass."""
+"""Upscaling of a video in one pass."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from ..engine.settings import Settings
 from ..models.build import Model
 from ..upscale import upscale_frames
 from .codecs import VideoSettings
-from .headroom import Beyond
+from .headroom import Headroom
 from .source import Source
-from .transcode import Transform, VideoReport, copy_video
+from .transcode import Transform, copy_video
+from .video_report import VideoReport
 
 
 def upscale_video(
@@ -34,7 +35,7 @@ def upscale_video(
 ) -> tuple[Report, VideoReport]:
     """Upscale a video from file to file, in memory that does not grow with its length.
 
-    Reading, upscaling and writing go on at the same time. Everything that `copy_video` keeps is kept.
+    Reading, upscaling and writing run at the same time. Everything that `copy_video` keeps is kept.
 
     Args:
         model: as in `upscale_frames`.
@@ -45,8 +46,8 @@ def upscale_video(
         context: as in `upscale_frames`. If its progress listener raises an exception, the run ends and leaves no file.
         start: as in `copy_video`.
         duration: as in `copy_video`.
-        overwrite: whether to replace a file that exists.
-        count: about how many frames there are, for progress.
+        overwrite: replace an existing file.
+        count: the approximate number of frames, for progress.
 
     Returns:
         The reports of the upscale and of the video.
@@ -64,8 +65,8 @@ def upscaling(model: Model, settings: Settings | None, context: Context, count: 
     """Return the transform that upscales frames, and passes the report to ``report`` at the end."""
 
     def transform(frames: Iterator[Tensor]) -> Iterator[Tensor]:
-        headroom = Beyond(settings.size if settings is not None else None, model.scale)
-        taken = headroom.taken_off(frames)
-        return headroom.put_on(upscale_frames(model, taken, settings, replace(context, report=report), count=count))
+        headroom = Headroom(settings.size if settings is not None else None, model.scale)
+        results = upscale_frames(model, headroom.remove(frames), settings, replace(context, report=report), count=count)
+        return headroom.restore(results)
 
     return transform

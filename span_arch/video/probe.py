@@ -1,57 +1,58 @@
-"""What there is to know of a video, without decoding more of it than a frame."""
+"""Facts about a video, found without decoding more than one frame."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
 
+from ._av import codec_of
 from .colour import Colour
 from .frames import colour_of, layout_of
-from .source import Source, first_frame, name_of, opened, rate_of, seconds, video_stream
+from .source import Source, duration_of, first_frame, frame_rate_of, name_of, opened, video_stream
 
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What there is to know of a stream of audio."""
+    """An audio stream."""
 
     codec: str
     channels: int
     sample_rate: int
-    """In hertz."""
+    """Samples per second."""
     language: str | None
 
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What there is to know of a video."""
+    """A video, described."""
 
     width: int
-    """Of a frame as it is displayed, that is turned by `rotation`; in pixels."""
+    """Of a frame as displayed, that is after `rotation`, in pixels."""
     height: int
     fps: Fraction
-    """On average."""
+    """Average frames per second."""
     frames: int
-    """As the container has it, or estimated from `duration`; 0 if it is not known."""
+    """Number of frames in the container, or an estimate from `duration`; 0 if unknown."""
     duration: float
-    """In seconds; 0 if it is not known."""
+    """In seconds; 0 if unknown."""
     codec: str
     pixel_format: str
-    """As FFmpeg has it."""
+    """FFmpeg's name, such as ``yuv420p``."""
     depth: int
     """Bits of a sample."""
     alpha: bool
     colour: Colour
     sample_aspect_ratio: Fraction
-    """Width of a pixel as it is displayed, by its height."""
+    """Width of a pixel divided by its height, as displayed."""
     rotation: int
-    """By how many degrees players turn it anticlockwise."""
+    """Degrees by which players turn the frames anticlockwise."""
     audio: tuple[AudioInfo, ...]
     subtitles: tuple[str, ...]
-    """The codecs of the streams of subtitles."""
+    """The codec of each subtitle stream."""
     attachments: int
 
     def frames_in(self, start: float, duration: float) -> int:
-        """About how many frames there are in a window, by its start and its duration (0: to the end) in seconds; 0 if it is not known."""
+        """Estimate the number of frames in a window from its start and duration (0: to the end) in seconds; 0 if unknown."""
         if not start and not duration:
             return self.frames
         left = -start if start < 0 else self.duration - start
@@ -59,14 +60,14 @@ class VideoInfo:
 
 
 def probe(source: Source) -> VideoInfo:
-    """Looks at a video: at what its container says, and at its first frame.
+    """Describe a video from its container and its first frame.
 
     Args:
         source: a path, or a binary file in memory, which is read from its start.
 
     Raises:
         MissingExtraError: PyAV is not installed.
-        VideoError: it is no video, there is nothing to decode in it, or it is of a kind that cannot be read.
+        VideoError: the source is not a video, it has no frame that can be decoded, or its pixel format or colours are not supported.
     """
     name = name_of(source)
     with opened(source) as container:
@@ -74,12 +75,12 @@ def probe(source: Source) -> VideoInfo:
         frame = first_frame(container, stream, name)
         layout, turned = layout_of(frame), frame.rotation % 180 != 0
         sides, ratio = (frame.width, frame.height), Fraction(stream.sample_aspect_ratio or 1)
-        duration = seconds(container, stream)
+        duration, rate, audio = duration_of(container, stream), frame_rate_of(stream), container.streams.audio
         return VideoInfo(
             width=sides[turned],
             height=sides[not turned],
-            fps=rate_of(stream),
-            frames=stream.frames or round(duration * rate_of(stream)),
+            fps=rate,
+            frames=stream.frames or round(duration * rate),
             duration=float(duration),
             codec=stream.codec_context.codec.canonical_name,
             pixel_format=frame.format.name,
@@ -88,13 +89,7 @@ def probe(source: Source) -> VideoInfo:
             colour=colour_of(frame, layout, stream.codec_context),
             sample_aspect_ratio=1 / ratio if turned else ratio,
             rotation=frame.rotation % 360,
-            audio=tuple(
-                AudioInfo(
-                    audio.codec_context.codec.canonical_name, audio.codec_context.channels, audio.codec_context.sample_rate, audio.language
-                )
-                for audio in container.streams.audio
-                if audio.codec_context is not None
-            ),
-            subtitles=tuple(one.codec_context.codec.canonical_name for one in container.streams.subtitles if one.codec_context is not None),
+            audio=tuple(AudioInfo(codec, one.channels, one.sample_rate, one.language) for one in audio if (codec := codec_of(one))),
+            subtitles=tuple(codec for one in container.streams.subtitles if (codec := codec_of(one))),
             attachments=sum(one.type == "attachment" for one in container.streams),
         )

@@ -1,4 +1,4 @@
-"""A video, upscaled so that whatever ends a run costs no more than the segment that was being made."""
+"""Upscaling of a video in segments, so that whatever ends a run costs no more than the segment in work."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from .._util.files import check_output
+from .._util.text import with_context
 from ..engine.context import Context
 from ..engine.progress import ProgressListener
 from ..engine.report import Report, total
@@ -17,10 +18,12 @@ from ..errors import SpanArchError
 from ..models.build import Model
 from .codecs import VideoSettings, encoders
 from .concat import join_segments
-from .segment_store import Finished, SegmentFolder, job_of
-from .segments import FRAMES, Segment, plan_segments, write_segment
+from .fingerprint import fingerprint_of
+from .segment_store import Finished, SegmentStore, open_store
+from .segments import FRAMES, plan_segments, write_segment
 from .source import Source, name_of, no_frames, opened
-from .transcode import VideoReport, warnings_of
+from .video_report import Note, VideoReport
+from .window import Segment
 
 
 def upscale_video_resumably(
@@ -37,52 +40,49 @@ def upscale_video_resumably(
     overwrite: bool = False,
     count: int | None = None,
 ) -> tuple[Report, VideoReport]:
-    """Upscales a video as `upscale_video` does, and goes on where an earlier call with the same arguments was ended, however it was.
+    """Upscale a video as `upscale_video` does, and continue where an earlier call with the same arguments ended.
 
-    The video is written in segments to a folder beside the target, ``NAME.segments``. At the end they are joined, and the folder is
-    deleted. Whatever ends a call (an error, an exception from ``progress``, a kill, a power cut) costs the segment that was being made.
-    The result is that of a call that was not ended. Other than that of `upscale_video`, it has a key frame at the start of each segment.
+    The segments are written to a folder next to the target, ``NAME.segments``. In the end they are joined, and the folder is deleted.
+    Whatever ends a call (an error, an exception of the progress listener, a kill, a power cut) costs only the segment in work. The result
+    equals that of an uninterrupted call. Unlike that of `upscale_video`, it has a key frame at the start of each segment.
 
     Args:
-        model: as in `upscale_video`. Its weights have to be those of the earlier call.
-        source: as in `upscale_video`. Its content has to be that of the earlier call.
+        model: as in `upscale_video`, with the weights of the earlier call.
+        source: as in `upscale_video`, with the content of the earlier call.
         target: as in `upscale_video`.
-        settings: as in `upscale_video`; the same as in the earlier call.
-        video: as in `upscale_video`; the same as in the earlier call.
-        context: as in `upscale_video`. Progress begins with what the earlier call has finished. If its listener raises an exception, the
-            run ends, and finished segments stay.
-        segment_frames: how many frames a segment has. An earlier call's are kept.
-        start: as in `upscale_video`; the same as in the earlier call.
-        duration: as in `upscale_video`; the same as in the earlier call.
-        overwrite: whether a file that is there may be replaced.
-        count: about how many frames there are, for progress, if the source does not tell the time of each.
+        settings: as in `upscale_video` and in the earlier call.
+        video: as in `upscale_video` and in the earlier call.
+        context: as in `upscale_video`. Progress begins with the frames of the earlier call. If its listener raises an exception, the run
+            ends, and finished segments stay.
+        segment_frames: the number of frames in a segment. An earlier call's segments are kept.
+        start: as in `upscale_video` and in the earlier call.
+        duration: as in `upscale_video` and in the earlier call.
+        overwrite: replace an existing file.
+        count: the approximate number of frames, for progress, if the source does not store the time of each.
 
     Returns:
-        What the upscale was like, and what became of the video; of all calls together.
+        The reports of the upscale and of the video, over all calls.
 
     Raises:
-        SpanArchError: as `upscale_video`, but that finished segments stay, and nothing else.
-        OptionError: there are segments that were begun with another source, other weights or other settings.
-        OutputError: another process is at work on this target.
+        SpanArchError: as `upscale_video`, but finished segments stay, and nothing else.
+        OptionError: there are segments of another source, other weights or other settings.
+        OutputError: another process is working on this target.
         MissingExtraError: PyAV or the package filelock is not installed.
     """
     target, settings, video = Path(target), settings or Settings(), video or VideoSettings()
-    window = {"start": start, "duration": duration}
-    context = context or Context()
+    context, window = context or Context(), {"start": start, "duration": duration}
     plan = partial(plan_segments, source, segment_frames, **window)
-    with begun(model, source, target, settings, video, plan, overwrite=overwrite, **window) as folder:
-        with telling(folder):
-            for segment in folder.missing():
-                within = replace(context, progress=_progress_of(segment, folder, context.progress))
-                report, told = write_segment(
-                    model, source, segment, folder.part(segment), settings, video, within, overwrite=True, count=count
-                )
-                folder.finish(segment, report, told)
-        return finish(folder, source, target, overwrite=overwrite, **window)
+    with resumed(model, source, target, settings, video, plan, overwrite=overwrite, **window) as store:
+        with mentioning_finished(store):
+            for segment in store.missing:
+                shifted = replace(context, progress=_progress_of(segment, store, context.progress))
+                reports = write_segment(model, source, segment, store.part(segment), settings, video, shifted, overwrite=True, count=count)
+                store.finish(segment, *reports)
+        return join_finished(store, source, overwrite=overwrite, **window)
 
 
 @contextmanager
-def begun(
+def resumed(
     model: Model,
     source: Source,
     target: Path,
@@ -93,66 +93,61 @@ def begun(
     start: float = 0,
     duration: float = 0,
     overwrite: bool = False,
-) -> Generator[SegmentFolder]:
-    """The folder for the segments of a video, begun or gone on with, and kept for this process until the block is left.
+) -> Generator[SegmentStore]:
+    """Open the segment store of a target until the end of the block, new or with the segments of an earlier run.
 
-    Arguments and errors are as in `upscale_video_resumably`. ``plan`` gives the segments, if this is the beginning.
+    Arguments and errors are as in `upscale_video_resumably`. ``plan`` returns the segments for a new store.
     """
     encoders(target, video)
     check_output(target, overwrite=overwrite)
-    with opened(source):  # what is no video gets no folder
-        job = job_of(model, source, settings, video, start=start, duration=duration)
-    folder = SegmentFolder(target.with_name(f"{target.name}.segments"), target.suffix)
-    with folder.locked():
-        check_output(target, overwrite=overwrite)  # whoever was in there before may have made it
-        folder.begin(job, plan)
-        yield folder
+    with opened(source):  # a file that is not a video gets no folder
+        fingerprint = fingerprint_of(model, source, settings, video, start=start, duration=duration)
+    with open_store(target, fingerprint, plan, overwrite=overwrite) as store:
+        yield store
 
 
-def finish(
-    folder: SegmentFolder, source: Source, target: Path, *, start: float = 0, duration: float = 0, overwrite: bool = False
+def join_finished(
+    store: SegmentStore, source: Source, *, start: float = 0, duration: float = 0, overwrite: bool = False
 ) -> tuple[Report, VideoReport]:
-    """Joins the segments, once none is missing, and clears their folder. Arguments and errors are as in `upscale_video_resumably`."""
-    if not any(one.video.frames for one in folder.finished.values()):
-        folder.clear()
-        raise no_frames(name_of(source), None)
-    with telling(folder):
-        left_out = join_segments(source, folder.parts, folder.whole, start=start, duration=duration, overwrite=True)
-        folder.hand_over(target, overwrite=overwrite)
-    return _reports([folder.finished[segment.index] for segment in folder.segments], name_of(source), left_out)
+    """Join the segments when none is missing, and clear their store. Arguments and errors are as in `upscale_video_resumably`."""
+    finished = [store.finished[segment.index] for segment in store.segments]
+    if not any(one.video.frames for one in finished):
+        store.clear()
+        raise no_frames(name_of(source))
+    with mentioning_finished(store):
+        left_out = join_segments(source, store.parts, store.joined, start=start, duration=duration, overwrite=True)
+        store.deliver(overwrite=overwrite)
+    return _combined(finished, left_out)
 
 
 @contextmanager
-def telling(folder: SegmentFolder) -> Generator[None]:
-    """Adds to errors what there is by then."""
+def mentioning_finished(store: SegmentStore) -> Generator[None]:
+    """Add the number of finished segments to errors."""
     try:
         yield
     except SpanArchError as error:
-        raise type(error)(
-            f"{error} Of {len(folder.segments)} segments, {len(folder.finished)} are finished, in '{folder.path}'. The same call goes on "
-            "from there."
-        ) from error
+        finished = f"{len(store.finished)} of {len(store.segments)} segments are finished, in {store.path}"
+        raise with_context(error, f"{finished}. Repeat the call to continue from there.") from error
 
 
-def _progress_of(segment: Segment, folder: SegmentFolder, listener: ProgressListener | None) -> ProgressListener | None:
+def _progress_of(segment: Segment, store: SegmentStore, listener: ProgressListener | None) -> ProgressListener | None:
     """Return a listener for a segment that counts its frames among those of all."""
     if listener is None or not segment.frames:
         return listener
-    before = sum(one.frames for one in folder.segments if one.index in folder.finished)
-    frames = sum(one.frames for one in folder.segments)
-
+    before = sum(one.frames for one in store.segments if one.index in store.finished)
+    frames = sum(one.frames for one in store.segments)
     return lambda progress: listener(replace(progress, frame=before + progress.frame, frames=frames))
 
 
-def _reports(finished: Sequence[Finished], name: str, left_out: Sequence[str]) -> tuple[Report, VideoReport]:
-    reports, told = [one.report for one in finished if one.report is not None], [one.video for one in finished]
-    broken = sum(one.broken for one in told)
-    warnings = [*(warning for one in told for warning in one.warnings), *warnings_of(broken, name), *left_out]
+def _combined(finished: Sequence[Finished], left_out: Sequence[Note]) -> tuple[Report, VideoReport]:
+    """Combine the reports of all segments. Each difference from the source is listed once."""
+    reports, videos = [one.report for one in finished if one.report is not None], [one.video for one in finished]
     report = replace(
         reports[-1],
         frames=sum(one.frames for one in reports),
         seconds=sum(one.seconds for one in reports),
         recovered=total(one.recovered for one in reports),
     )
-    encoder = next(one.encoder for one in told if one.encoder)
-    return report, VideoReport(sum(one.frames for one in told), broken, encoder, tuple(dict.fromkeys(warnings)))
+    notes = dict.fromkeys([*(note for one in videos for note in one.notes), *left_out])
+    frames, broken = sum(one.frames for one in videos), sum(one.broken for one in videos)
+    return report, VideoReport(frames, broken, next(one.encoder for one in videos if one.encoder), tuple(notes))

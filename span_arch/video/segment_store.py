@@ -1,303 +1,224 @@
-"""A folder for a video that is upscaled in segments: which of them are finished, and what they are made of and with."""
+"""The folder of a video that is upscaled in segments. It survives whatever ends a run."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import socket
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, cast
 
 from .._util.extras import require_extra
 from .._util.files import check_output, move, replacing
 from ..engine.report import Method, Recovered, Report
-from ..engine.settings import Settings
 from ..errors import OptionError, OutputError
-from ..models.build import Model, adopt
-from ..models.describe import describe
-from .codecs import VideoSettings
 from .concat import check_alike
-from .segments import Segment
-from .source import Source
-from .transcode import VideoReport
+from .fingerprint import Fingerprint, differences, digest_of
+from .video_report import Note, VideoReport
+from .window import Segment
 
-Job = Mapping[str, Mapping[str, str]]
-"""What segments are made of and with: names and values, in groups."""
+_FORMAT = 2
+"""The version of the manifest. Other versions are not read."""
 
-_FORMAT = 1
-"""Of the manifest. One of another is not read."""
-
-_SAMPLES, _SAMPLE = 16, 1 << 16
-"""How many parts of a large file are looked at, of so many bytes."""
+_MANIFEST, _LOCK, _OWNER = "manifest.json", "lock", "owner.txt"
 
 
 @dataclass(frozen=True)
 class Finished:
-    """What is known of a segment that is finished."""
+    """A finished segment."""
 
     sha256: str
-    """Of its file."""
+    """The digest of its file."""
     report: Report | None
-    """What the upscale was like, if there was a frame."""
+    """None if no frame could be decoded."""
     video: VideoReport
 
 
-class SegmentFolder:
-    """The folder, once it is made. Whoever reads or changes what is in it does so within `locked`.
+class SegmentStore:
+    """The locked folder of a target's segments, with a manifest of the finished ones. `open_store` makes one.
 
     Args:
-        path: of the folder; that in which it is has to be there.
-        suffix: of the files of segments.
+        target: the file to write in the end.
+        fingerprint: what the segments are made of and with.
+        segments: all of them, in order.
+        finished: the finished ones, by index.
     """
 
-    def __init__(self, path: Path, suffix: str) -> None:
-        self.path, self._suffix = path, suffix
-        self.segments: list[Segment] = []
-        self.finished: dict[int, Finished] = {}
-        """By index."""
-        self._job: Job = {}
-
-    @contextmanager
-    def locked(self) -> Generator[None]:
-        """Makes the folder, and keeps others out of it. The lock is one of the operating system, and ends with the process.
-
-        If nothing is in it in the end, the folder is deleted.
-
-        Raises:
-            MissingExtraError: the package filelock is not installed.
-            OutputError: another process, or another thread, is at work in it; or it cannot be made.
-        """
-        filelock = require_extra("filelock", "to upscale videos in segments")
-        lock = filelock.FileLock(self.path / "lock", timeout=0)
-        try:
-            self.path.mkdir(exist_ok=True)
-            lock.acquire()
-        except filelock.Timeout as error:
-            raise OutputError(
-                f"In '{self.path}', {self._owner_text()} is at work already. Wait until that is done, end it, or choose another target."
-            ) from error
-        except OSError as error:
-            raise OutputError(f"'{self.path}' cannot be written to: {error.strerror or error}.") from error
-        try:
-            with suppress(OSError):  # a full disk; it is for messages only
-                self._owner.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
-            yield
-        finally:
-            bare = self._is_bare()
-            if bare:
-                self._remove()
-            lock.release()
-            if bare:
-                self._remove()  # Windows deletes no file that is open
-
-    def begin(self, job: Job, plan: Callable[[], list[Segment]]) -> None:
-        """Goes on with what is there, if it is of the same job; else begins. Files of segments that are not whole count as none.
-
-        Args:
-            job: as `job_of` tells it.
-            plan: gives the segments, if this is the beginning.
-
-        Raises:
-            OptionError: what is there is of another job.
-            OutputError: the folder cannot be written to.
-        """
-        self._clear_leftovers()
-        known = self._read()
-        if known is None:
-            self._job, self.segments = job, plan()
-            self._write()
-            return
-        self._job, self.segments, finished = known
-        self._check_job(job)
-        self.finished = {index: one for index, one in finished.items() if _digest(self.part(self.segments[index])) == one.sha256}
+    def __init__(self, target: Path, fingerprint: Fingerprint, segments: list[Segment], finished: dict[int, Finished]) -> None:
+        self.path, self.segments, self.finished = _folder_of(target), segments, finished
+        self.fingerprint, self._target = fingerprint, target
 
     def part(self, segment: Segment) -> Path:
-        """Where the file of a segment is, or is to be."""
-        return self.path / f"{segment.index:05}{self._suffix}"
+        """Return the file of a segment."""
+        return self.path / f"{segment.index:05}{self._target.suffix}"
 
     @property
     def parts(self) -> list[Path]:
-        """The same of all segments."""
+        """The files of all segments."""
         return [self.part(segment) for segment in self.segments]
 
     @property
-    def whole(self) -> Path:
-        """Where the segments are to be joined."""
-        return self.path / f"whole{self._suffix}"
+    def joined(self) -> Path:
+        """The file to join the segments in."""
+        return self.path / f"whole{self._target.suffix}"
 
+    @property
     def missing(self) -> list[Segment]:
-        """Those that are not finished."""
+        """The segments that are not finished."""
         return [segment for segment in self.segments if segment.index not in self.finished]
 
     def finish(self, segment: Segment, report: Report | None, video: VideoReport) -> None:
-        """Notes that a segment is finished, whose file is there.
+        """Record that the file of a segment is finished.
 
         Raises:
-            VideoError: the file does not fit to those that are finished.
+            VideoError: the file does not match the finished ones.
             OutputError: the folder cannot be written to.
         """
-        first = next((one for one in self.segments if one.index in self.finished and self.finished[one.index].video.frames), segment)
+        with_frames = (one for one in self.segments if one.index in self.finished and self.finished[one.index].video.frames)
         if video.frames:
-            check_alike([self.part(first), self.part(segment)])
-        self.finished[segment.index] = Finished(_digest(self.part(segment)), report, video)
-        self._write()
+            check_alike([self.part(next(with_frames, segment)), self.part(segment)])
+        self.finished[segment.index] = Finished(digest_of(self.part(segment)), report, video)
+        self.save()
 
-    def hand_over(self, target: Path, *, overwrite: bool) -> None:
-        """Moves what was joined to where it is to be, and the folder is cleared.
+    def save(self) -> None:
+        """Write the manifest.
+
+        Raises:
+            OutputError: the folder cannot be written to.
+        """
+        manifest = {
+            "format": _FORMAT,
+            "fingerprint": self.fingerprint,
+            "segments": [asdict(segment) for segment in self.segments],
+            "finished": {index: asdict(one) for index, one in sorted(self.finished.items())},
+        }
+        with replacing(self.path / _MANIFEST, overwrite=True, durable=True) as temporary:
+            temporary.write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+
+    def deliver(self, *, overwrite: bool) -> None:
+        """Move the joined file to the target, and clear the folder.
 
         Raises:
             OutputError: the target exists, or cannot be written.
         """
-        check_output(target, overwrite=overwrite)
-        move(self.whole, target)
+        check_output(self._target, overwrite=overwrite)
+        move(self.joined, self._target)
         self.clear()
 
     def clear(self) -> None:
-        """Deletes what was made here. Files of others stay, and with them the folder."""
-        self._manifest.unlink(missing_ok=True)  # first, lest it tell of what is no longer there
-        for part in self.path.glob(f"[0-9]*{self._suffix}"):
+        """Delete the manifest and the segments. Files of others stay, and so does the folder then."""
+        (self.path / _MANIFEST).unlink(missing_ok=True)  # first, so that it never lists files that are gone
+        for part in self.path.glob(f"[0-9]*{self._target.suffix}"):
             part.unlink(missing_ok=True)
-        self._clear_leftovers()
+        _delete_leftovers(self._target)
 
-    def _clear_leftovers(self) -> None:
-        """Deletes what processes left that were killed."""
-        for suffix in (self._suffix, self._manifest.suffix):
-            for leftover in self.path.glob(f".*{suffix}"):
-                leftover.unlink(missing_ok=True)
 
-    @property
-    def _manifest(self) -> Path:
-        return self.path / "manifest.json"
+@contextmanager
+def open_store(target: Path, fingerprint: Fingerprint, plan: Callable[[], list[Segment]], *, overwrite: bool) -> Generator[SegmentStore]:
+    """Open the store of a target until the end of the block, with the finished segments of an earlier run.
 
-    @property
-    def _owner(self) -> Path:
-        return self.path / "owner.txt"
+    Segments with damaged files count as missing. The store is locked against other processes and threads by the operating system. The
+    folder is deleted if it is empty in the end.
 
-    def _owner_text(self) -> str:
-        with suppress(OSError):
-            return self._owner.read_text(encoding="utf-8")
-        return "another process"
+    Args:
+        target: the file to write in the end. Its folder exists.
+        fingerprint: what the segments are made of and with.
+        plan: returns the segments for a new store.
+        overwrite: the target may exist.
 
-    def _is_bare(self) -> bool:
-        return {path.name for path in self.path.iterdir()} <= {"lock", self._owner.name}
-
-    def _remove(self) -> None:
-        with suppress(OSError):
-            for path in (self._owner, self.path / "lock"):
-                path.unlink(missing_ok=True)
-            self.path.rmdir()
-
-    def _read(self) -> tuple[Job, list[Segment], dict[int, Finished]] | None:
-        """What the manifest tells; None if there is none that can be read."""
-        try:
-            told = json.loads(self._manifest.read_bytes())
-            segments = [Segment(**segment) for segment in told["segments"]]
-            finished = {int(index): _finished(entry) for index, entry in told["finished"].items()}
-            known = told["format"] == _FORMAT and set(finished) <= set(range(len(segments)))
-            return (told["job"], segments, finished) if known else None
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
-            return None
-
-    def _write(self) -> None:
-        told = {
-            "format": _FORMAT,
-            "job": self._job,
-            "segments": [asdict(segment) for segment in self.segments],
-            "finished": {index: asdict(one) for index, one in sorted(self.finished.items())},
-        }
-        with replacing(self._manifest, overwrite=True, durable=True) as temporary:
-            temporary.write_text(json.dumps(told, indent=1), encoding="utf-8")
-
-    def _check_job(self, job: Job) -> None:
-        before = self._job
-        differences = [
-            f"{group} ({name} was {before.get(group, {}).get(name, 'not told')}, and is {value})"
-            for group, values in job.items()
-            for name, value in values.items()
-            if before.get(group, {}).get(name) != value
-        ]
-        if differences:
+    Raises:
+        MissingExtraError: the package filelock is not installed.
+        OptionError: there are segments with another fingerprint.
+        OutputError: the target exists, the store is in use, or the folder cannot be written to.
+    """
+    with _locked(_folder_of(target)):
+        check_output(target, overwrite=overwrite)  # the previous owner may have written it
+        _delete_leftovers(target)
+        store = _read(target)
+        if store is None:
+            store = SegmentStore(target, fingerprint, plan(), {})
+            store.save()
+        elif changes := differences(store.fingerprint, fingerprint):
             raise OptionError(
-                f"'{self.path}' holds segments that were begun otherwise. Different are: {', '.join(differences)}. Ask for the same as "
-                "then to go on with them, or delete the folder to begin anew."
+                f"{store.path} holds segments of a different run: {'; '.join(changes)}. Use the same source, model and settings to "
+                "continue, or delete the folder to start over."
             )
+        intact = {index: one for index, one in store.finished.items() if digest_of(store.part(store.segments[index])) == one.sha256}
+        yield SegmentStore(target, fingerprint, store.segments, intact)
 
 
-def job_of(model: Model, source: Source, settings: Settings, video: VideoSettings, *, start: float, duration: float) -> Job:
-    """What tells whether segments belong together."""
-    return {
-        "the source": _fingerprint(source),
-        "the model": _weights(model),
-        "the settings": {field.name: repr(getattr(settings, field.name)) for field in fields(settings)},
-        "the settings of the video": {field.name: repr(getattr(video, field.name)) for field in fields(video)},
-        "the window": {"start": repr(float(start)), "duration": repr(float(duration))},
-    }
+def _folder_of(target: Path) -> Path:
+    return target.with_name(f"{target.name}.segments")
 
 
-def _weights(model: Model) -> dict[str, str]:
-    """The weights themselves are looked at, since not every model knows its file."""
-    ours, digest = adopt(model), hashlib.sha256()
-    for key, tensor in ours.model.state_dict().items():
-        digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.cpu().float().contiguous().numpy().tobytes())
-    info = describe(ours)
-    return {
-        "architecture": info.architecture,
-        "scale": str(info.scale),
-        "normalisation": info.normalisation,
-        "SHA-256 of its weights": digest.hexdigest(),
-    }
-
-
-def _fingerprint(source: Source) -> dict[str, str]:
-    """Size and samples of a file: to read all of a film would take minutes. A video that was changed has other ones."""
-    if isinstance(source, (str, Path)):
-        with Path(source).open("rb") as file:
-            return _fingerprint_of(file)
-    return _fingerprint_of(source)
-
-
-def _fingerprint_of(file: BinaryIO) -> dict[str, str]:
-    size, digest = file.seek(0, os.SEEK_END), hashlib.sha256()
-    for number in range(_SAMPLES):
-        file.seek(max(0, size - _SAMPLE) * number // (_SAMPLES - 1))
-        digest.update(file.read(_SAMPLE))
-    return {"bytes": str(size), "SHA-256 of samples": digest.hexdigest()}
-
-
-def _digest(path: Path) -> str:
-    """SHA-256 of a file; empty if there is none."""
-    digest = hashlib.sha256()
+@contextmanager
+def _locked(folder: Path) -> Generator[None]:
+    """Create a folder and lock it. The lock ends with the process."""
+    filelock = require_extra("filelock", "to upscale videos in segments")
+    lock, owner = filelock.FileLock(folder / _LOCK, timeout=0), folder / _OWNER
     try:
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    except OSError:
-        return ""
-    return digest.hexdigest()
+        folder.mkdir(exist_ok=True)
+        lock.acquire()
+    except filelock.Timeout as error:
+        name = "another process"
+        with suppress(OSError):
+            name = owner.read_text(encoding="utf-8")
+        raise OutputError(f"{folder} is in use by {name}. Wait until it ends, stop it, or choose another target.") from error
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be written to: {error.strerror or error}.") from error
+    try:
+        with suppress(OSError):  # on a full disk; the name is only for messages
+            owner.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
+        yield
+    finally:
+        is_empty = {path.name for path in folder.iterdir()} <= {_LOCK, _OWNER}
+        if is_empty:
+            _delete(folder)
+        lock.release()
+        if is_empty:
+            _delete(folder)  # again, because Windows cannot delete the lock while it is open
 
 
-def _finished(entry: Mapping[str, Any]) -> Finished:
-    report, video = entry["report"], entry["video"]
-    return Finished(
-        entry["sha256"],
-        None if report is None else _report(report),
-        VideoReport(**{name: _tuples(value) for name, value in video.items()}),
-    )
+def _delete(folder: Path) -> None:
+    with suppress(OSError):
+        for name in (_OWNER, _LOCK):
+            (folder / name).unlink(missing_ok=True)
+        folder.rmdir()
 
 
-def _tuples(value: Any) -> Any:
-    """JSON knows lists only."""
-    return tuple(cast(list[Any], value)) if isinstance(value, list) else value
+def _delete_leftovers(target: Path) -> None:
+    """Delete the temporary files of killed processes."""
+    for suffix in (target.suffix, Path(_MANIFEST).suffix):
+        for leftover in _folder_of(target).glob(f".*{suffix}"):
+            leftover.unlink(missing_ok=True)
 
 
-def _report(saved: dict[str, Any]) -> Report:
-    """Return the report that was saved as a dict of its fields."""
-    values: dict[str, Any] = {name: _tuples(value) for name, value in saved.items()}
-    values["method"] = Method(**{name: _tuples(value) for name, value in saved["method"].items()})
-    values["recovered"] = Recovered(**saved["recovered"])
-    return Report(**values)
+def _read(target: Path) -> SegmentStore | None:
+    """Return the store that the manifest describes; None if there is none that can be read."""
+    try:
+        manifest = json.loads((_folder_of(target) / _MANIFEST).read_bytes())
+        segments = [Segment(**segment) for segment in manifest["segments"]]
+        finished = {int(index): _finished_from(entry) for index, entry in manifest["finished"].items()}
+        is_known = manifest["format"] == _FORMAT and set(finished) <= set(range(len(segments)))
+        return SegmentStore(target, manifest["fingerprint"], segments, finished) if is_known else None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def _finished_from(entry: Mapping[str, Any]) -> Finished:
+    values = _with_tuples(entry)
+    report, video = values["report"], values["video"]
+    if report is not None:
+        report["method"], report["recovered"] = Method(**report["method"]), Recovered(**report["recovered"])
+    video["notes"] = tuple(Note(**note) for note in video["notes"])
+    return Finished(values["sha256"], None if report is None else Report(**report), VideoReport(**video))
+
+
+def _with_tuples(value: Any) -> Any:
+    """Return JSON data with tuples in place of lists, recursively."""
+    if isinstance(value, dict):
+        return {name: _with_tuples(one) for name, one in cast("dict[str, Any]", value).items()}
+    return tuple(_with_tuples(one) for one in cast("list[Any]", value)) if isinstance(value, list) else value

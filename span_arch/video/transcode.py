@@ -1,9 +1,10 @@
-"""A video to another, each frame by way of a function; reading, that function and writing go on at the same time."""
+"""Transcoding: a video is read, each frame goes through a function, and the results are written, all at the same time."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,40 +12,40 @@ from torch import Tensor
 
 from .._util.channel import Channel
 from .._util.files import check_output, replacing
+from .._util.text import with_context
 from .._util.threads import helpers
 from ..engine.progress import Progress, ProgressListener
 from ..errors import SpanArchError, VideoError
 from .codecs import VideoSettings, encoders
-from .reader import Frame, VideoReader
+from .demuxer import Demuxer
+from .encoding import choose_encoding
+from .reader import VideoFrame, VideoReader
 from .source import Source, name_of, opened
+from .video_report import VideoReport
+from .window import TimedPacket
 from .writer import VideoWriter
 
 Transform = Callable[[Iterator[Tensor]], Iterator[Tensor]]
-"""Takes frames, (H, W, C) in RGB or RGBA, and gives one for each, in their order. It may take some before it gives the first."""
+"""Takes frames, (H, W, C) in RGB or RGBA, and yields one result for each, in order. It may take several before it yields the first."""
 
 _AHEAD = 3
-"""How many frames wait on each side of the transform."""
+"""Frames that wait on each side of the transform."""
+
+_MOST_PACKETS = 256
+"""Packets of other streams that wait for the next frame."""
 
 
 @dataclass(frozen=True)
-class VideoReport:
-    """What became of a video."""
+class _Batch:
+    """A frame, and the packets of other streams before it in the file."""
 
-    frames: int
-    """How many were written."""
-    broken: int
-    """How many of the source could not be decoded and were left out."""
-    encoder: str
-    """What FFmpeg calls the encoder that was used."""
-    warnings: tuple[str, ...]
-    """What was left out or is not as in the source, a sentence each."""
-
-    def __str__(self) -> str:
-        return " ".join([f"Written by {self.encoder}.", *self.warnings])
+    frame: VideoFrame | None
+    """None: there are only packets."""
+    packets: Sequence[TimedPacket]
 
 
 def unchanged(frames: Iterator[Tensor]) -> Iterator[Tensor]:
-    """The transform that does nothing."""
+    """Return the frames; the transform that does nothing."""
     return frames
 
 
@@ -59,130 +60,200 @@ def copy_video(
     overwrite: bool = False,
     progress: ProgressListener | None = None,
 ) -> VideoReport:
-    """Writes a video anew, with each frame changed by a function.
+    """Write a new video whose frames are those of another, changed by a function.
 
-    Times, colours, the shape of pixels and metadata stay. Audio, subtitles, chapters and attachments are copied as they are where the
-    container holds them. Frames that are marked as turned are turned, and the mark is left out. Memory does not grow with the length.
+    Times, colours, pixel shape and metadata stay. Audio, subtitles, chapters and attachments are copied unchanged where the container
+    holds them. Frames that are marked as rotated are rotated, and the mark is dropped. Memory does not grow with the length.
 
     Args:
         source: a path, or a binary file in memory, which is read from its start.
-        target: a path; its suffix tells the container: .mp4, .m4v, .mov, .mkv or .webm.
-        transform: is given an iterator over frames, float32 (H, W, C) on the CPU, and returns one over as many, of any floating type, on
-            any device, all of one size. Values are in 0..1, but for colours of YUV that RGB has not. It runs in the thread of the caller.
+        target: a path whose suffix names the container: .mp4, .m4v, .mov, .mkv or .webm.
+        transform: takes an iterator of frames, float32 (H, W, C) on the CPU, and returns an iterator of as many, of any floating type, on
+            any device, all of one size. Values are in 0..1, except for YUV colours outside of RGB. It runs in the caller's thread.
         settings: codec, quality, preset and pixel format.
         start: seconds from the start of the source; from its end if negative.
-        duration: in seconds; 0 is up to the end. Frames and packets that begin in the window are in it, so that audio is cut between its
-            packets, some 20 ms long.
-        overwrite: whether a file that is there may be replaced.
+        duration: in seconds; 0: to the end. The window contains the frames and packets that begin in it, so audio is cut between its
+            packets of about 20 ms.
+        overwrite: replace an existing file.
         progress: receives progress. If it raises an exception, the run ends and leaves no file.
 
     Returns:
-        How many frames there were, and what is not as in the source.
+        The number of frames, and what differs from the source.
 
     Raises:
         MissingExtraError: PyAV is not installed.
-        VideoError: the source cannot be read, or breaks off, its frames change their size, or no encoder takes it. What was finished of the
-            frames until then is beside the target, as ``NAME.part.SUFFIX``, and plays; so it is with errors of this library that
-            ``transform`` raises.
-        OptionError: the settings do not go together, or the window is outside of the source.
+        VideoError: the source cannot be read or breaks off, its frames change their size, or no encoder accepts it. After this and any
+            other SpanArchError from ``transform``, the finished frames are next to the target in ``NAME.part.SUFFIX``, which plays.
+        OptionError: the settings contradict each other, or the window is outside of the source.
         OutputError: the target exists or cannot be written, or the disk is full.
     """
     target, settings = Path(target), settings or VideoSettings()
     encoders(target, settings)
     check_output(target, overwrite=overwrite)
     with opened(source) as container:
-        reader = VideoReader(container, name_of(source), start=start, duration=duration)
+        demuxer = Demuxer(container, name_of(source), start=start, duration=duration)
+
+        def report_progress(frames: int) -> None:
+            if progress is not None:
+                progress(Progress(frames, 0, max(frames, demuxer.expected_frames)))
+
         with replacing(target, overwrite=overwrite) as temporary:
-            writer = VideoWriter(temporary, reader, settings)
-            try:
-                run(reader, writer, transform, progress)
-                writer.close()
-            except SpanArchError as error:
-                writer.close()
-                if not writer.frames:
-                    raise
-                part = target.with_name(f"{target.stem}.part{target.suffix}")
-                temporary.replace(part)
-                raise type(error)(f"{error} The {writer.frames} frames that were finished are in '{part}'.") from error
-            finally:
-                writer.abandon()
-        return VideoReport(
-            writer.frames, reader.broken, writer.encoder, (*reader.warnings, *warnings_of(reader.broken, reader.name), *writer.warnings)
-        )
+            report, error = transcode(demuxer, temporary, transform, settings, report_progress)
+            if error is None:
+                return report
+            if not report.frames:
+                raise error
+            part = target.with_name(f"{target.stem}.part{target.suffix}")
+            temporary.replace(part)
+            raise with_context(error, f"The {report.frames} finished frames are in {part}.") from error
 
 
-def warnings_of(broken: int, name: str) -> list[str]:
-    """What is to be said of so many broken frames of a video."""
-    return [f"{broken} of the frames of {name} could not be decoded and were left out; the others keep their times."] if broken else []
+def transcode(
+    demuxer: Demuxer,
+    path: Path,
+    transform: Transform,
+    settings: VideoSettings,
+    report_progress: Callable[[int], None] = lambda frames: None,
+    *,
+    video_only: bool = False,
+) -> tuple[VideoReport, SpanArchError | None]:
+    """Write the window of a demuxer to a file. An error of this library is returned, after all finished frames have been written.
+
+    Args:
+        demuxer: the source.
+        path: the file to write.
+        transform: as in `copy_video`.
+        settings: as in `copy_video`.
+        report_progress: receives the number of finished frames.
+        video_only: write nothing but the frames.
+    """
+    reader = VideoReader(demuxer)
+
+    def open_writer(image: Tensor) -> VideoWriter:
+        assert reader.format is not None  # there is an image
+        encoding = choose_encoding(path, settings, reader.format, (image.shape[1], image.shape[0]))
+        return VideoWriter(path, demuxer, encoding, video_only=video_only)
+
+    writer, error = run(reader, open_writer, transform, report_progress)
+    if writer is None:
+        return VideoReport(0, reader.broken, "", reader.notes), error
+    return VideoReport(writer.frames, reader.broken, writer.encoding.encoder, (*reader.notes, *writer.notes)), error
 
 
-def run(reader: VideoReader, writer: VideoWriter, transform: Transform, progress: ProgressListener | None = None) -> None:
-    """Reads all, and writes it, by way of a function; the three go on at the same time. The writer is left open.
+def run(
+    items: Iterable[VideoFrame | TimedPacket],
+    open_writer: Callable[[Tensor], VideoWriter],
+    transform: Transform,
+    report_progress: Callable[[int], None],
+) -> tuple[VideoWriter | None, SpanArchError | None]:
+    """Read in one thread, transform in the caller's, and write in another.
+
+    Args:
+        items: the frames, and the packets of other streams.
+        open_writer: opens the file for results of the size of an image.
+        transform: as in `copy_video`.
+        report_progress: receives the number of finished frames.
+
+    Returns:
+        The closed writer, if there was a frame; and the error of this library that ended the run, if there was one.
 
     Raises:
-        SpanArchError: of the library, after what was finished until then was written.
-        BaseException: of another kind, at once.
+        BaseException: an error of another kind, at once.
     """
-    decoded: Channel[Frame] = Channel(_AHEAD)
-    done: Channel[Frame] = Channel(_AHEAD)
+    decoded: Channel[_Batch] = Channel(_AHEAD)
+    finished: Channel[_Batch] = Channel(_AHEAD)
     with helpers(2) as pool:
-        try:  # around the starts as well: an interrupt in between must not leave a thread waiting
-            pool.submit(_read, reader, writer, decoded)
-            writing = pool.submit(_write, writer, done)
+        try:  # includes the starts: an interrupt between them must not leave a thread waiting
+            pool.submit(_read, items, decoded)
+            writing = pool.submit(_write, finished, open_writer)
             try:
-                _transform(decoded, done, transform, reader, progress)
-            except SpanArchError as error:  # what is done by now is still written
+                _transform(decoded, finished, transform, report_progress)
+            except SpanArchError as error:
                 decoded.fail(error)
-                done.finish()
-                writing.result()
-                raise
-            done.finish()
-            writing.result()
+                finished.finish(error)
+            else:
+                finished.finish()
+            return writing.result()
         except BaseException as error:
             decoded.fail(error)
-            done.fail(error)
+            finished.fail(error)
             raise
 
 
-def _read(reader: VideoReader, writer: VideoWriter, decoded: Channel[Frame]) -> None:
+def _read(items: Iterable[VideoFrame | TimedPacket], decoded: Channel[_Batch]) -> None:
+    packets: list[TimedPacket] = []
+    failure: BaseException | None = None
     try:
-        for thing in reader:
-            if isinstance(thing, Frame):
-                decoded.put(thing)
-            else:
-                writer.copy(thing)
+        for item in items:
+            if isinstance(item, VideoFrame):
+                decoded.put(_Batch(item, packets))
+                packets = []
+                continue
+            packets.append(item)
+            if len(packets) == _MOST_PACKETS:
+                decoded.put(_Batch(None, packets))
+                packets = []
     except BaseException as error:
-        decoded.finish(error)
-    else:
-        decoded.finish()
+        failure = error
+    decoded.put(_Batch(None, packets))
+    decoded.finish(failure)
 
 
-def _write(writer: VideoWriter, done: Channel[Frame]) -> None:
-    try:
-        for frame in done:
-            writer.write(frame)
-    except BaseException as error:
-        done.fail(error)
-        raise
-
-
-def _transform(
-    decoded: Channel[Frame], done: Channel[Frame], transform: Transform, reader: VideoReader, progress: ProgressListener | None
-) -> None:
+def _transform(decoded: Channel[_Batch], finished: Channel[_Batch], transform: Transform, report_progress: Callable[[int], None]) -> None:
     times: deque[tuple[int, int]] = deque()
+    packets: list[TimedPacket] = []
+    count = 0
+
+    def send(frame: VideoFrame | None) -> None:
+        nonlocal packets
+        batch, packets = _Batch(frame, packets), []
+        finished.put(batch)
 
     def images() -> Iterator[Tensor]:
-        for frame in decoded:
-            times.append((frame.pts, frame.duration))
-            yield frame.image
+        for batch in decoded:
+            packets.extend(batch.packets)
+            if batch.frame is None:
+                send(None)
+            else:
+                times.append((batch.frame.pts, batch.frame.duration))
+                yield batch.frame.image
 
-    given, count = images(), 0
+    given = images()
     for image in transform(given):
         if not times:
-            raise VideoError("The transform gave more frames than it was given; expected one for each.")
-        done.put(Frame(image, *times.popleft()))
+            raise VideoError("The transform yielded more frames than it received. Expected one for each.")
+        send(VideoFrame(image, *times.popleft()))
         count += 1
-        if progress is not None:
-            progress(Progress(count, 0, max(count, reader.expected)))
+        report_progress(count)
     if times or next(given, None) is not None:
-        raise VideoError(f"The transform ended after {count} frames, and was given more; expected one for each.")
+        raise VideoError(f"The transform ended after {count} frames, but received more. Expected one for each.")
+
+
+def _write(finished: Channel[_Batch], open_writer: Callable[[Tensor], VideoWriter]) -> tuple[VideoWriter | None, SpanArchError | None]:
+    writer: VideoWriter | None = None
+    failure: SpanArchError | None = None
+    packets: list[TimedPacket] = []
+    with ExitStack() as files:
+        try:
+            for batch in finished:
+                packets.extend(batch.packets)
+                if batch.frame is not None and writer is None:
+                    writer = files.enter_context(open_writer(batch.frame.image))
+                if writer is not None:
+                    for packet in packets:
+                        writer.copy(packet)
+                    packets.clear()
+                    if batch.frame is not None:
+                        writer.write(batch.frame)
+        except SpanArchError as error:  # also one of the transform; the finished frames are still written
+            finished.fail(error)
+            failure = error
+        except BaseException as error:
+            finished.fail(error)
+            raise
+        if writer is not None:
+            try:
+                writer.finish()
+            except SpanArchError as error:
+                failure = failure or error
+    return writer, failure
