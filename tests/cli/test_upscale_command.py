@@ -23,7 +23,7 @@ from span_arch.batch import Job, Outcome
 from span_arch.cli import upscale_command
 from span_arch.cli.exit_codes import ExitCode
 
-from ..batch.samples import draw
+from ..batch.sample_files import draw
 
 
 @pytest.fixture(autouse=True)
