@@ -34,7 +34,8 @@ from span_arch.image_files import Animation, AnimationFrame, read_header, read_i
 from span_arch.image_ops import sizes
 
 from ..faults import Stop, stop_at
-from .samples import animate, draw, film, jobs_for, model, visible_files
+from ..samples import model
+from .sample_files import animate, draw, film, jobs_for, visible_files
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -14,7 +14,7 @@ import span_arch
 from span_arch import cli
 from span_arch.archs.span import SPAN
 
-from ..batch.samples import draw
+from ..batch.sample_files import draw
 
 
 @pytest.fixture(autouse=True)

@@ -23,7 +23,7 @@ from span_arch.batch import Job, Outcome
 from span_arch.cli import upscale_command
 from span_arch.cli.exit_codes import ExitCode
 
-from ..batch.samples import draw
+from ..batch.sample_files import draw
 
 
 @pytest.fixture(autouse=True)
@@ -126,6 +126,7 @@ def test_error_gives_a_message_and_an_exit_code(arguments: list[str], code: int,
         ["in.png", "out.png", "--size", "1920"],
         ["in.png", "out.png", "--size", "1x2x3"],
         ["in.png", "out.png", "--fit", "crop"],
+        ["in.png", "out.png", "--device", "gpu"],
     ],
 )
 def test_wrong_usage_is_reported(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -32,8 +32,7 @@ from span_arch.errors import ClusterError, DiskFullError, ImageError, OutputErro
 from span_arch.models.build import FamilyModel
 
 from ..variants import variant
-from ..video.films import FFV1, assert_same, read
-from ..video.test_segments import film
+from ..video.films import FFV1, assert_same, film, read
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),
