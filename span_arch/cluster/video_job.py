@@ -10,8 +10,8 @@ from ..batch import Job, Outcome
 from ..batch.job import check_target, failed
 from ..models.build import FamilyModel
 from ..video import Segment
-from ..video.resumable import join_finished, mentioning_finished, resumed
-from ..video.segment_store import SegmentStore
+from ..video.resumable import join_finished, mentioning_finished
+from ..video.segment_store import SegmentStore, open_store
 from .ray_worker import SegmentDone, SegmentFailed, SegmentTask
 
 
@@ -40,7 +40,7 @@ class VideoJob:
         job = self.sent
         check_target(job)
         self._store = self._lock.enter_context(
-            resumed(model, job.source, job.target, job.settings, job.video_settings, plan, overwrite=job.overwrite)
+            open_store(model, job.source, job.target, job.settings, job.video_settings, plan, overwrite=job.overwrite)
         )
         self._missing = {segment.index for segment in self._store.missing}
 

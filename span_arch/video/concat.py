@@ -27,12 +27,10 @@ def join_segments(
     """Join the files of segments, and add what `copy_video` keeps of the source.
 
     Args:
-        source: the video that the segments were made of.
+        source, start, duration: the video and the window that the segments were made of, as in `copy_video`.
         parts: their files in order, all written by the same encoder with the same settings. Empty files stand for segments without a
             frame that can be decoded.
         target: a file with the same suffix as the parts.
-        start: the start of the window that the segments cover, as in `copy_video`.
-        duration: its duration.
         overwrite: replace an existing file.
 
     Returns:

@@ -23,8 +23,7 @@ class Demuxer:
     Args:
         container: open for reading.
         name: the name for messages, which begin with it.
-        start: as in `Window.of`.
-        duration: as in `Window.of`.
+        start, duration: as in `Window.of`.
         segment: read the video stream alone, from the segment's key frame to its end.
 
     Raises:
@@ -76,11 +75,7 @@ class Demuxer:
                 return
 
     def other_packets(self) -> Iterator[TimedPacket]:
-        """Yield the packets of the other streams in the window, without decoding the video.
-
-        Raises:
-            VideoError: the file cannot be read to its end.
-        """
+        """Yield the packets of the other streams in the window. Raise VideoError if the file cannot be read to its end."""
         for packet in self.packets():
             if packet.stream is not self.stream and (placed := self.window.placed(packet)) is not None:
                 yield placed
@@ -89,10 +84,7 @@ class Demuxer:
     def frame_times(self) -> tuple[list[int], list[tuple[int, int]]]:
         """Return the sorted times of all frames in the window, and (time stamp, decoding time) of all key frames.
 
-        Both lists are empty if some frames have no time, or share one.
-
-        Raises:
-            VideoError: the file breaks off.
+        Both are empty if some frames have no time, or share one. Raise VideoError if the file breaks off.
         """
         times, keys = list[int](), list[tuple[int, int]]()
         for packet in self.packets():
@@ -108,25 +100,17 @@ class Demuxer:
         return (sorted(times), sorted(keys)) if len(set(times)) == len(times) else ([], [])
 
     def check_whole(self) -> None:
-        """Check, after the last packet, that the file is as long as its header says.
-
-        Raises:
-            VideoError: it is not, or it could not be read to its end.
-        """
+        """Raise VideoError, after the last packet, if the file is shorter than its header says or could not be read to its end."""
         promised = promised_end(self.container, self.stream)
-        if self.window.length is not None:
-            promised = min(promised, self.window.origin + self.window.length)
+        if self.window.over is not None:
+            promised = min(promised, self.window.over)
         end = self._read_to or Fraction(0)
         if self._failure or promised - end > max(_TOLERANCE, 2 * self._gap):
             length = f" of {float(promised):.1f} s" if promised > end else ""
             raise VideoError(f"{self.name} breaks off after {float(end):.1f} s{length}{self._failure}. Copy or download it again.")
 
     def check_read(self) -> None:
-        """Check, after the last packet, that reading did not fail. The file may still be shorter than its header says.
-
-        Raises:
-            VideoError: it failed.
-        """
+        """Raise VideoError, after the last packet, if the file could not be read to its end."""
         if self._failure:
             self.check_whole()
 
@@ -144,7 +128,7 @@ class Demuxer:
             if packet is None:
                 return
             self._measure(packet)
-            if self._is_over(packet):
+            if self.window.is_over(packet):
                 open_ended.discard(packet.stream.index)
             else:
                 yield packet
@@ -157,10 +141,6 @@ class Demuxer:
             self._gap = max(self._gap, packet.dts * packet.time_base - self._read_to)
         end = ((packet.dts if packet.pts is None else packet.pts) + (packet.duration or 0)) * packet.time_base
         self._read_to = end if self._read_to is None else max(self._read_to, end)
-
-    def _is_over(self, packet: Packet) -> bool:
-        end = None if self.segment is None else self.segment.end
-        return self.window.is_over(packet) or (end is not None and packet.dts is not None and packet.dts - self.window.shift >= end)
 
     def _seek_window(self) -> None:
         """Go to the last key frame before the window, or to the start if it is not found, as in MPEG-TS, which has no index."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from fractions import Fraction
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -22,6 +21,7 @@ from .video_report import Note
 class Encoding:
     """An encoder and its settings for one video."""
 
+    source: FrameFormat
     encoder: str
     """FFmpeg's name."""
     options: Mapping[str, str]
@@ -33,29 +33,26 @@ class Encoding:
     """Width and height of the images, in pixels."""
     size: tuple[int, int]
     """Width and height of the coded frames. Some codecs need even sides."""
-    rate: Fraction
-    time_base: Fraction
-    pixel_ratio: Fraction
     codec_tag: str | None
-    notes: tuple[Note, ...] = ()
+    notes: tuple[Note, ...]
     """What the encoder does not keep of the source."""
 
     def configure(self, context: av.VideoCodecContext) -> None:
         """Set up a codec context that is not open yet."""
         context.width, context.height = self.size
         context.pix_fmt = self.pixel_format
-        context.framerate, context.time_base = self.rate, self.time_base
+        context.framerate, context.time_base = self.source.rate, self.source.time_base
         context.colorspace, context.color_range = self.colour.matrix, 2 if self.colour.full else 1
         context.color_primaries, context.color_trc = self.colour.primaries, self.colour.transfer
-        context.sample_aspect_ratio = self.pixel_ratio
+        context.sample_aspect_ratio = self.source.pixel_ratio
         if self.codec_tag is not None:
             context.codec_tag = self.codec_tag
 
     def add_stream(self, container: av.container.OutputContainer) -> av.VideoStream:
         """Add a stream with this encoding to a container."""
-        stream = cast("av.VideoStream", container.add_stream(self.encoder, rate=self.rate, options=dict(self.options)))
+        stream = cast("av.VideoStream", container.add_stream(self.encoder, rate=self.source.rate, options=dict(self.options)))
         self.configure(stream.codec_context)
-        stream.time_base = self.time_base
+        stream.time_base = self.source.time_base
         return stream
 
 
@@ -84,8 +81,7 @@ def choose_encoding(
 
     Args:
         path: the file, whose suffix names the container.
-        settings: the user's wishes.
-        source: the properties of the source's frames.
+        settings, source: the user's wishes, and the properties of the source's frames.
         image_size: width and height of the images to encode, in pixels.
         candidates: the encoders to try. By default those of `encoders`.
         is_available: tries an encoding.
@@ -114,20 +110,20 @@ def encoding_with(encoder: Encoder, path: Path, settings: VideoSettings, source:
     across, down = (0, 0) if encoder.odd_sizes else layout.chroma_shifts
     size = (-(-width >> across) << across, -(-height >> down) << down)
     is_apple = encoder.name in ("libx265", "hevc_nvenc", "hevc_qsv", "hevc_videotoolbox") and container_format(path) != "matroska"
-    encoding = Encoding(
-        encoder=encoder.name,
-        options=encoder_options(encoder, settings, width=size[0], height=size[1]),
-        layout=layout,
-        colour=_colour_for(layout, source.colour),
-        pixel_format=pixel_format,
-        image_size=image_size,
-        size=size,
-        rate=source.rate,
-        time_base=source.time_base,
-        pixel_ratio=source.pixel_ratio,
-        codec_tag="hvc1" if is_apple else None,  # Apple's players need this tag
-    )
-    return replace(encoding, notes=_notes(encoding, path, source, settings))
+    options = encoder_options(encoder, settings, width=size[0], height=size[1])
+    tag = "hvc1" if is_apple else None  # Apple's players need it
+    notes: list[Note] = []
+    if size != image_size:
+        notes.append(Note.of("padded", source=f"{width}x{height}", result=f"{size[0]}x{size[1]}", pixel_format=layout.name))
+    stores_ratio = container_format(path) in ("mp4", "mov") or encoder.name.startswith(("libx26", "h264", "hevc"))
+    if source.pixel_ratio != 1 and not stores_ratio:
+        notes.append(Note.of("no pixel shape", suffix=path.suffix))
+    if source.layout.alpha and not layout.alpha:
+        notes.append(Note("no alpha"))
+    if layout.depth < source.layout.depth and settings.pixel_format is None:
+        notes.append(Note.of("fewer bits", source=source.layout.depth, result=layout.depth))
+    colour = _colour_for(layout, source.colour)
+    return Encoding(source, encoder.name, options, layout, colour, pixel_format, image_size, size, tag, tuple(notes))
 
 
 def _choose_layout(encoder: Encoder, wanted: str | None, source: Layout) -> tuple[Layout, str]:
@@ -169,18 +165,3 @@ def _colour_for(layout: Layout, colour: Colour) -> Colour:
     if colour.matrix == RGB:
         return Colour(BT709, layout.family == "grey", colour.primaries, colour.transfer)
     return colour
-
-
-def _notes(encoding: Encoding, path: Path, source: FrameFormat, settings: VideoSettings) -> tuple[Note, ...]:
-    notes: list[Note] = []
-    if encoding.size != encoding.image_size:
-        before, after = (f"{width}x{height}" for width, height in (encoding.image_size, encoding.size))
-        notes.append(Note.of("padded", source=before, result=after, pixel_format=encoding.layout.name))
-    stores_ratio = container_format(path) in ("mp4", "mov") or encoding.encoder.startswith(("libx26", "h264", "hevc"))
-    if source.pixel_ratio != 1 and not stores_ratio:
-        notes.append(Note.of("no pixel shape", suffix=path.suffix))
-    if source.layout.alpha and not encoding.layout.alpha:
-        notes.append(Note("no alpha"))
-    if encoding.layout.depth < source.layout.depth and settings.pixel_format is None:
-        notes.append(Note.of("fewer bits", source=source.layout.depth, result=encoding.layout.depth))
-    return tuple(notes)

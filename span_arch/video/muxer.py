@@ -23,14 +23,9 @@ _STALE = (
 
 
 def open_output(path: Path, exact_clock: Fraction | None = None) -> av.container.OutputContainer:
-    """Open a file for writing, in the container of its suffix.
+    """Open a file for writing, in the container of its suffix. Raise OSError if that fails.
 
-    Args:
-        path: the file.
-        exact_clock: the unit of times, in seconds. If given, MP4 stores the exact start of its first frame, but no other metadata.
-
-    Raises:
-        OSError: the file cannot be written.
+    Given the unit of its times in seconds, MP4 stores the exact start of its first frame, but no metadata of other names.
     """
     container, options = container_format(path), dict[str, str]()
     if container in ("mp4", "mov") and exact_clock is not None:
@@ -41,7 +36,7 @@ def open_output(path: Path, exact_clock: Fraction | None = None) -> av.container
 
 
 class Muxer:
-    """Writes packets to a file with the streams of a source, of which only the video stream is new.
+    """Writes packets to a file with the streams of a source, of which only the video stream is new. Methods may raise OSError.
 
     Args:
         container: open for writing. The muxer closes it, also if this constructor fails.
@@ -85,30 +80,18 @@ class Muxer:
             raise
 
     def copy(self, packet: TimedPacket) -> None:
-        """Write a packet of another stream of the source, if the file has that stream.
-
-        Raises:
-            OSError: the file cannot be written.
-        """
+        """Write a packet of another stream of the source, if the file has that stream."""
         if (stream := self._copies.get(packet.packet.stream.index)) is not None:
             self.write(packet, stream)
 
     def write(self, packet: TimedPacket, stream: av.stream.Stream) -> None:
-        """Write a packet to a stream of the file. This changes the packet itself, which is not used again.
-
-        Raises:
-            OSError: the file cannot be written.
-        """
-        packet.packet.pts, packet.packet.dts, packet.packet.duration = packet.pts, packet.dts, packet.duration
-        packet.packet.stream = stream
-        self._container.mux(packet.packet)
+        """Write a packet to a stream of the file. This changes the packet itself, which is not used again."""
+        raw = packet.packet
+        raw.pts, raw.dts, raw.duration, raw.stream = packet.pts, packet.dts, packet.duration, stream
+        self._container.mux(raw)
 
     def close(self) -> None:
-        """Close the file, which then has all packets that were written.
-
-        Raises:
-            OSError: the file cannot be written.
-        """
+        """Close the file, which then has all packets that were written."""
         self._container.close()
 
     def _add_copy(self, source: av.stream.Stream) -> None:

@@ -38,15 +38,10 @@ def upscale_video(
     Reading, upscaling and writing run at the same time. Everything that `copy_video` keeps is kept.
 
     Args:
-        model: as in `upscale_frames`.
-        source: as in `copy_video`.
-        target: as in `copy_video`.
-        settings: what to do with each frame.
+        model, settings: as in `upscale_frames`.
+        source, target, start, duration, overwrite: as in `copy_video`.
         video: how to write the result.
         context: as in `upscale_frames`. If its progress listener raises an exception, the run ends and leaves no file.
-        start: as in `copy_video`.
-        duration: as in `copy_video`.
-        overwrite: replace an existing file.
         count: the approximate number of frames, for progress.
 
     Returns:

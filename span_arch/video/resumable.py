@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from .._util.files import check_output
 from .._util.text import with_context
 from ..engine.context import Context
 from ..engine.progress import ProgressListener
@@ -16,12 +15,11 @@ from ..engine.report import Report, total
 from ..engine.settings import Settings
 from ..errors import SpanArchError
 from ..models.build import Model
-from .codecs import VideoSettings, encoders
+from .codecs import VideoSettings
 from .concat import join_segments
-from .fingerprint import fingerprint_of
 from .segment_store import Finished, SegmentStore, open_store
 from .segments import FRAMES, plan_segments, write_segment
-from .source import Source, name_of, no_frames, opened
+from .source import Source, name_of, no_frames
 from .video_report import Note, VideoReport
 from .window import Segment
 
@@ -47,17 +45,11 @@ def upscale_video_resumably(
     equals that of an uninterrupted call. Unlike that of `upscale_video`, it has a key frame at the start of each segment.
 
     Args:
-        model: as in `upscale_video`, with the weights of the earlier call.
-        source: as in `upscale_video`, with the content of the earlier call.
-        target: as in `upscale_video`.
-        settings: as in `upscale_video` and in the earlier call.
-        video: as in `upscale_video` and in the earlier call.
+        model, source, target, settings, video, start, duration, overwrite: as in `upscale_video`. All but the last have to be the same in
+            every call; a source may be renamed.
         context: as in `upscale_video`. Progress begins with the frames of the earlier call. If its listener raises an exception, the run
             ends, and finished segments stay.
         segment_frames: the number of frames in a segment. An earlier call's segments are kept.
-        start: as in `upscale_video` and in the earlier call.
-        duration: as in `upscale_video` and in the earlier call.
-        overwrite: replace an existing file.
         count: the approximate number of frames, for progress, if the source does not store the time of each.
 
     Returns:
@@ -72,38 +64,13 @@ def upscale_video_resumably(
     target, settings, video = Path(target), settings or Settings(), video or VideoSettings()
     context, window = context or Context(), {"start": start, "duration": duration}
     plan = partial(plan_segments, source, segment_frames, **window)
-    with resumed(model, source, target, settings, video, plan, overwrite=overwrite, **window) as store:
+    with open_store(model, source, target, settings, video, plan, overwrite=overwrite, **window) as store:
         with mentioning_finished(store):
             for segment in store.missing:
                 shifted = replace(context, progress=_progress_of(segment, store, context.progress))
                 reports = write_segment(model, source, segment, store.part(segment), settings, video, shifted, overwrite=True, count=count)
                 store.finish(segment, *reports)
         return join_finished(store, source, overwrite=overwrite, **window)
-
-
-@contextmanager
-def resumed(
-    model: Model,
-    source: Source,
-    target: Path,
-    settings: Settings,
-    video: VideoSettings,
-    plan: Callable[[], list[Segment]],
-    *,
-    start: float = 0,
-    duration: float = 0,
-    overwrite: bool = False,
-) -> Generator[SegmentStore]:
-    """Open the segment store of a target until the end of the block, new or with the segments of an earlier run.
-
-    Arguments and errors are as in `upscale_video_resumably`. ``plan`` returns the segments for a new store.
-    """
-    encoders(target, video)
-    check_output(target, overwrite=overwrite)
-    with opened(source):  # a file that is not a video gets no folder
-        fingerprint = fingerprint_of(model, source, settings, video, start=start, duration=duration)
-    with open_store(target, fingerprint, plan, overwrite=overwrite) as store:
-        yield store
 
 
 def join_finished(

@@ -14,9 +14,13 @@ from typing import Any, cast
 from .._util.extras import require_extra
 from .._util.files import check_output, move, replacing
 from ..engine.report import Method, Recovered, Report
+from ..engine.settings import Settings
 from ..errors import OptionError, OutputError
+from ..models.build import Model
+from .codecs import VideoSettings, encoders
 from .concat import check_alike
-from .fingerprint import Fingerprint, differences, digest_of
+from .fingerprint import Fingerprint, differences, digest_of, fingerprint_of
+from .source import Source, opened
 from .video_report import Note, VideoReport
 from .window import Segment
 
@@ -39,6 +43,8 @@ class Finished:
 
 class SegmentStore:
     """The locked folder of a target's segments, with a manifest of the finished ones. `open_store` makes one.
+
+    Methods raise OutputError if the folder cannot be written to.
 
     Args:
         target: the file to write in the end.
@@ -71,12 +77,7 @@ class SegmentStore:
         return [segment for segment in self.segments if segment.index not in self.finished]
 
     def finish(self, segment: Segment, report: Report | None, video: VideoReport) -> None:
-        """Record that the file of a segment is finished.
-
-        Raises:
-            VideoError: the file does not match the finished ones.
-            OutputError: the folder cannot be written to.
-        """
+        """Record that the file of a segment is finished. Raise VideoError if it does not match the finished ones."""
         with_frames = (one for one in self.segments if one.index in self.finished and self.finished[one.index].video.frames)
         if video.frames:
             check_alike([self.part(next(with_frames, segment)), self.part(segment)])
@@ -84,11 +85,7 @@ class SegmentStore:
         self.save()
 
     def save(self) -> None:
-        """Write the manifest.
-
-        Raises:
-            OutputError: the folder cannot be written to.
-        """
+        """Write the manifest."""
         manifest = {
             "format": _FORMAT,
             "fingerprint": self.fingerprint,
@@ -99,11 +96,7 @@ class SegmentStore:
             temporary.write_text(json.dumps(manifest, indent=1), encoding="utf-8")
 
     def deliver(self, *, overwrite: bool) -> None:
-        """Move the joined file to the target, and clear the folder.
-
-        Raises:
-            OutputError: the target exists, or cannot be written.
-        """
+        """Move the joined file to the target, and clear the folder. Raise OutputError if the target exists or cannot be written."""
         check_output(self._target, overwrite=overwrite)
         move(self.joined, self._target)
         self.clear()
@@ -117,23 +110,28 @@ class SegmentStore:
 
 
 @contextmanager
-def open_store(target: Path, fingerprint: Fingerprint, plan: Callable[[], list[Segment]], *, overwrite: bool) -> Generator[SegmentStore]:
+def open_store(
+    model: Model,
+    source: Source,
+    target: Path,
+    settings: Settings,
+    video: VideoSettings,
+    plan: Callable[[], list[Segment]],
+    *,
+    start: float = 0,
+    duration: float = 0,
+    overwrite: bool = False,
+) -> Generator[SegmentStore]:
     """Open the store of a target until the end of the block, with the finished segments of an earlier run.
 
-    Segments with damaged files count as missing. The store is locked against other processes and threads by the operating system. The
-    folder is deleted if it is empty in the end.
-
-    Args:
-        target: the file to write in the end. Its folder exists.
-        fingerprint: what the segments are made of and with.
-        plan: returns the segments for a new store.
-        overwrite: the target may exist.
-
-    Raises:
-        MissingExtraError: the package filelock is not installed.
-        OptionError: there are segments with another fingerprint.
-        OutputError: the target exists, the store is in use, or the folder cannot be written to.
+    Segments with damaged files count as missing. The operating system locks the store against other processes and threads. The folder
+    is deleted if it is empty in the end. ``plan`` returns the segments for a new store. The other arguments, and the errors, are as in
+    `upscale_video_resumably`.
     """
+    encoders(target, video)
+    check_output(target, overwrite=overwrite)
+    with opened(source):  # a file that is not a video gets no folder
+        fingerprint = fingerprint_of(model, source, settings, video, start=start, duration=duration)
     with _locked(_folder_of(target)):
         check_output(target, overwrite=overwrite)  # the previous owner may have written it
         _delete_leftovers(target)

@@ -38,10 +38,8 @@ def plan_segments(source: Source, frames: int = FRAMES, *, start: float = 0, dur
     The same source, number and window always give the same segments. A video without a time for each frame is one segment.
 
     Args:
-        source: as in `copy_video`.
+        source, start, duration: as in `copy_video`.
         frames: the number of frames in a segment; the last one has the rest.
-        start: as in `copy_video`.
-        duration: as in `copy_video`.
 
     Raises:
         MissingExtraError: PyAV is not installed.
@@ -91,14 +89,11 @@ def write_segment(
     The file appears when it is complete and on the disk. It begins with a key frame, and plays.
 
     Args:
-        model: as in `upscale_frames`.
-        source: as in `copy_video`.
+        model, source: as in `upscale_video`.
         segment: one that `plan_segments` returns for this source.
         path: the file, with the same suffix as the whole.
-        settings: what to do with each frame; the same for all segments.
-        video: how to write the result; the same for all segments.
-        context: as in `upscale_frames`. If its progress listener raises an exception, the run ends and leaves no file.
-        overwrite: replace an existing file.
+        settings, video: as in `upscale_video`, and the same for all segments.
+        context, overwrite: as in `upscale_video`.
         count: the number of frames, for progress. By default the segment's.
 
     Returns:

@@ -119,13 +119,7 @@ def transcode(
 ) -> tuple[VideoReport, SpanArchError | None]:
     """Write the window of a demuxer to a file. An error of this library is returned, after all finished frames have been written.
 
-    Args:
-        demuxer: the source.
-        path: the file to write.
-        transform: as in `copy_video`.
-        settings: as in `copy_video`.
-        report_progress: receives the number of finished frames.
-        video_only: write nothing but the frames.
+    ``report_progress`` receives the number of finished frames. ``video_only`` leaves out everything else in the source.
     """
     reader = VideoReader(demuxer)
 
@@ -146,19 +140,10 @@ def run(
     transform: Transform,
     report_progress: Callable[[int], None],
 ) -> tuple[VideoWriter | None, SpanArchError | None]:
-    """Read in one thread, transform in the caller's, and write in another.
+    """Read in one thread, transform in the caller's, and write in another. ``open_writer`` receives the first result.
 
-    Args:
-        items: the frames, and the packets of other streams.
-        open_writer: opens the file for results of the size of an image.
-        transform: as in `copy_video`.
-        report_progress: receives the number of finished frames.
-
-    Returns:
-        The closed writer, if there was a frame; and the error of this library that ended the run, if there was one.
-
-    Raises:
-        BaseException: an error of another kind, at once.
+    Return the closed writer, if there was a frame, and the error of this library that ended the run, if there was one. An error of
+    another kind ends the run at once.
     """
     decoded: Channel[_Batch] = Channel(_AHEAD)
     finished: Channel[_Batch] = Channel(_AHEAD)

@@ -56,6 +56,8 @@ class Window:
     """The second of the source that becomes 0."""
     length: Fraction | None
     """In seconds; None: to the end."""
+    over: Fraction | None
+    """The second of the source at which it ends; None: with the source."""
     shift: int
     """The origin as a time stamp of the video."""
     first: int | None
@@ -73,15 +75,7 @@ class Window:
         duration: float,
         segment: Segment | None = None,
     ) -> Window:
-        """Return the window of a video, or a segment of it.
-
-        Args:
-            container: the video.
-            stream: its video stream.
-            name: the name for messages.
-            start: seconds from the start of the video; from its end if negative.
-            duration: the length of the window in seconds; 0: to the end.
-            segment: a part of that window.
+        """Return the window from ``start`` (negative: from the end) for ``duration`` seconds (0: to the end), or a segment of it.
 
         Raises:
             OptionError: the window begins after the end of the video, or its duration is negative.
@@ -92,11 +86,15 @@ class Window:
         if whole and start >= whole:
             raise OptionError(f"The start is at {start:g} seconds, but {name} only lasts {float(whole):.3f}. Choose an earlier start.")
         origin = begin_of(container) + (max(Fraction(0), whole + _exact(start)) if start < 0 else _exact(start))
-        length = _exact(duration) if duration else None
-        first, end = 0 if start else None, None if length is None else ceil(length / base)
-        if segment is not None:
-            first, end = first if segment.first is None else segment.first, end if segment.end is None else segment.end
-        return cls(origin, length, round(origin / base), first, end)
+        length, shift = _exact(duration) if duration else None, round(origin / base)
+        first, over, end = 0 if start else None, None, None
+        if length is not None:
+            over, end = origin + length, ceil(length / base)
+        if segment is not None and segment.first is not None:
+            first = segment.first
+        if segment is not None and segment.end is not None:
+            over, end = (shift + segment.end) * base, segment.end
+        return cls(origin, length, over, shift, first, end)
 
     def holds(self, time: int) -> bool:
         """Return whether a frame with this time, counted from the origin, is in the window."""
@@ -104,7 +102,7 @@ class Window:
 
     def is_over(self, packet: Packet) -> bool:
         """Return whether all later packets of the same stream are behind the window."""
-        return self.length is not None and packet.dts is not None and packet.dts * packet.time_base >= self.origin + self.length
+        return self.over is not None and packet.dts is not None and packet.dts * packet.time_base >= self.over
 
     def placed(self, packet: Packet) -> TimedPacket | None:
         """Return a packet of another stream with its times in the window; None if it is not in the window.

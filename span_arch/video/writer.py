@@ -22,7 +22,7 @@ from .window import TimedPacket
 
 
 class VideoWriter:
-    """A video file that is open for writing until the end of a ``with`` block.
+    """A video file that is open for writing until the end of a ``with`` block. Methods may raise OSError.
 
     Args:
         path: the file.
@@ -39,7 +39,7 @@ class VideoWriter:
         self.frames = 0
         """The number of frames written."""
         self.encoding, self._durations = encoding, dict[int, int]()
-        container = open_output(path, encoding.time_base if video_only else None)
+        container = open_output(path, encoding.source.time_base if video_only else None)
         try:
             self._muxer = Muxer(container, path, demuxer, encoding.add_stream, video_only=video_only)
         except av.error.FFmpegError as error:
@@ -61,38 +61,24 @@ class VideoWriter:
         return (*self._muxer.notes, *self.encoding.notes)
 
     def copy(self, packet: TimedPacket) -> None:
-        """Write a packet of another stream, if the container holds that stream.
-
-        Raises:
-            OSError: the file cannot be written.
-        """
+        """Write a packet of another stream, if the container holds that stream."""
         self._muxer.copy(packet)
 
     def write(self, frame: VideoFrame) -> None:
-        """Encode a frame.
-
-        Raises:
-            VideoError: the image has another size than the encoding, or the encoder fails.
-            OSError: the file cannot be written.
-        """
+        """Encode a frame. Raise VideoError if the image has another size than the encoding, or the encoder fails."""
         (height, width), encoding = frame.image.shape[:2], self.encoding
         if (width, height) != encoding.image_size:
             first = "{}x{}".format(*encoding.image_size)
             raise VideoError(f"A frame has {width}x{height} pixels after one of {first}. Expected frames of one size.")
         coded = frame_of(_padded(frame.image, *encoding.size), encoding.layout, encoding.colour, encoding.pixel_format)
-        coded.pts, coded.time_base = frame.pts, encoding.time_base
+        coded.pts, coded.time_base = frame.pts, encoding.source.time_base
         if frame.duration:
             self._durations[frame.pts] = frame.duration
         self._encode(coded)
         self.frames += 1
 
     def finish(self) -> None:
-        """Write the frames that the encoder has held back. No frame can follow.
-
-        Raises:
-            VideoError: the encoder fails.
-            OSError: the file cannot be written.
-        """
+        """Write the frames that the encoder has held back. Raise VideoError if it fails. No frame can follow."""
         self._encode(None)
 
     def _encode(self, frame: av.VideoFrame | None) -> None:
