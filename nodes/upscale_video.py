@@ -1,4 +1,4 @@
-"""SPAN Upscale Video."""
+"""The node SPAN Upscale Video."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PIXEL_FORMATS = (_SAME, "yuv420p", "yuv422p", "yuv444p", "yuv420p10le", "yuv422
 
 
 class SPANUpscaleVideo(io.ComfyNode):
-    """A video, upscaled from file to file."""
+    """Upscales a video from file to file."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -26,17 +26,16 @@ class SPANUpscaleVideo(io.ComfyNode):
             node_id="SPANUpscaleVideo",
             display_name="SPAN Upscale Video",
             category="image/video",
-            description="Upscales a video of any length from file to file, in constant memory. Audio, subtitles, times and colours stay.",
+            description="Upscale a video of any length in constant memory. The result keeps the audio, subtitles, timing and colours.",
             hidden=[io.Hidden.unique_id],
             inputs=[
-                io.UpscaleModel.Input("upscale_model", tooltip="From Load SPAN Model, or from any other loader of upscale models."),
-                io.Video.Input("video", tooltip="From Load Video or Create Video. Of one that is trimmed, only that part is upscaled."),
+                io.UpscaleModel.Input("upscale_model", tooltip="Model from Load SPAN Model or any other upscale model loader."),
+                io.Video.Input("video", tooltip="Video to upscale. If it is trimmed, only that part is upscaled."),
                 io.Combo.Input(
                     "codec",
                     options=list(_FILES),
                     default="h264",
-                    tooltip="h264 plays everywhere; hevc and av1 make smaller files. prores and ffv1 are for further work; ffv1 loses "
-                    "nothing. auto: h264, by the hardware if it can.",
+                    tooltip="Video codec of the result. h264 plays everywhere; hevc and av1 make smaller files.",
                 ),
                 _host.advanced(
                     io.Float.Input(
@@ -46,7 +45,7 @@ class SPANUpscaleVideo(io.ComfyNode):
                         max=63.0,
                         step=1.0,
                         optional=True,
-                        tooltip="Constant rate factor of the codec: lower is better, and larger. -1: a good default.",
+                        tooltip="Constant rate factor: lower values give better quality and larger files. -1 uses a good default.",
                     )
                 ),
                 _host.advanced(
@@ -55,8 +54,7 @@ class SPANUpscaleVideo(io.ComfyNode):
                         options=["auto", "mp4", "mov", "mkv", "webm"],
                         default="auto",
                         optional=True,
-                        tooltip="Kind of file. mkv holds every kind of audio and subtitles, but does not play in a browser. auto: what "
-                        "suits the codec.",
+                        tooltip="Container format of the result. auto chooses one that suits the codec.",
                     )
                 ),
                 _host.advanced(
@@ -65,13 +63,15 @@ class SPANUpscaleVideo(io.ComfyNode):
                         options=list(_PIXEL_FORMATS),
                         default=_SAME,
                         optional=True,
-                        tooltip="How finely colours are kept. As the source: with its bits and its chroma. yuv420p plays everywhere.",
+                        tooltip="Chroma subsampling and bit depth of the result. yuv420p plays everywhere.",
                     )
                 ),
-                *_inputs.inputs(),
+                *_inputs.upscale_inputs(),
             ],
             outputs=[
-                io.Video.Output(display_name="video", tooltip="The upscaled video, in a temporary file. Save Video keeps it as it is.")
+                io.Video.Output(
+                    display_name="video", tooltip="Upscaled video in a temporary file. Save Video keeps it without encoding it again."
+                )
             ],
         )
         return _host.found_by(
@@ -80,7 +80,7 @@ class SPANUpscaleVideo(io.ComfyNode):
 
     @classmethod
     def execute(cls, upscale_model, video, codec, quality=-1, container="auto", pixel_format=_SAME, **inputs) -> io.NodeOutput:
-        settings, suffix = _inputs.wish(inputs), _FILES[codec] if container == "auto" else f".{container}"
+        settings, suffix = _inputs.settings_from(inputs), _FILES[codec] if container == "auto" else f".{container}"
         target = _host.new_file("SPAN", suffix, temporary=True)
         with _host.video_file(video) as (source, start, duration, made):
             pixels = pixel_format if pixel_format != _SAME else "yuv420p" if made and codec not in _FOR_WORK else None
