@@ -28,7 +28,7 @@ SIDE, ZOOM, GAP = 128, 2, 6
 
 def by_span(image: Image.Image) -> Image.Image:
     pixels = torch.from_numpy(np.array(image))[None] / 255
-    large = span_arch.upscale(span_arch.load(NETWORK), pixels, precision="float32")[0]
+    large = span_arch.upscale(span_arch.load(NETWORK), pixels, span_arch.Settings(precision="float32"))[0]
     return Image.fromarray((large * 255).round().byte().numpy())
 
 

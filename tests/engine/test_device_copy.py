@@ -106,9 +106,9 @@ def expected(network: FamilyModel, picture: Tensor) -> Tensor:
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_frames_go_side_by_side_as_many_as_help(monkeypatch: pytest.MonkeyPatch, channels: int) -> None:
     network, picture = model(), image(channels=channels)
-    one_by_one = span_arch.upscale(network, picture, precision="float32")
+    one_by_one = span_arch.upscale(network, picture, span_arch.Settings(precision="float32"))
     accelerator = Accelerator(monkeypatch, pixels=2 * 40 * 60)
-    result = span_arch.upscale(network, picture, precision="float32")
+    result = span_arch.upscale(network, picture, span_arch.Settings(precision="float32"))
     torch.testing.assert_close(result, one_by_one, atol=1e-5, rtol=0)
     assert [shape[0] for shape in accelerator.shapes] == [2, 2, 1]
 
@@ -117,15 +117,20 @@ def test_tiles_are_of_one_shape_and_go_side_by_side(monkeypatch: pytest.MonkeyPa
     network, picture = model(), image(100, 150, frames=2)
     whole = expected(network, picture)
     accelerator = Accelerator(monkeypatch, pixels=2 << 12)
-    room = int(tile_runner.footprint_of(network).peak * 4096 / tile_runner._SHARE)
-    torch.testing.assert_close(span_arch.upscale(network, picture, precision="float32", room=lambda wanted: room), whole, atol=1e-5, rtol=0)
+    room = int(tile_runner.footprint_of(network).peak * 4096 / tile_runner.MEMORY_SHARE)
+    torch.testing.assert_close(
+        span_arch.upscale(network, picture, span_arch.Settings(precision="float32"), span_arch.Context(room=lambda wanted: room)),
+        whole,
+        atol=1e-5,
+        rtol=0,
+    )
     assert len({shape[2:] for shape in accelerator.shapes}) == 1
     assert accelerator.shapes[0][2:] != (100, 150)
 
 
 def test_a_tile_that_is_asked_for_goes_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     accelerator = Accelerator(monkeypatch)
-    span_arch.upscale(model(), image(frames=2), tile=32)
+    span_arch.upscale(model(), image(frames=2), span_arch.Settings(tile=32))
     assert {shape[0] for shape in accelerator.shapes} == {1}
 
 
@@ -157,7 +162,7 @@ def test_without_pinned_memory_copies_are_plain_ones(monkeypatch: pytest.MonkeyP
     whole = expected(network, picture)
     Accelerator(monkeypatch)
     monkeypatch.setattr(torch, "empty_like", none)
-    torch.testing.assert_close(span_arch.upscale(network, picture, precision="float32"), whole, atol=1e-5, rtol=0)
+    torch.testing.assert_close(span_arch.upscale(network, picture, span_arch.Settings(precision="float32")), whole, atol=1e-5, rtol=0)
     assert asked == [True, False] * 3  # the image, the result and its sums
 
 
@@ -189,7 +194,12 @@ def test_memory_that_runs_out_at_any_batch(monkeypatch: pytest.MonkeyPatch) -> N
             given_back: list[torch.device] = []
             patch.setattr(memory, "give_back", given_back.append)
             told: list[int] = []
-            result = span_arch.upscale(network, picture, precision="float32", progress=lambda done, total, told=told: told.append(done))
+            result = span_arch.upscale(
+                network,
+                picture,
+                span_arch.Settings(precision="float32"),
+                span_arch.Context(progress=lambda done, total, told=told: told.append(done)),
+            )
         torch.testing.assert_close(result, whole, atol=1e-5, rtol=0)
         # Those of the failed batch go again, each alone, and so do all after it; what was done before stays done.
         assert [shape[0] for shape in accelerator.shapes] == [2] * fault + [1] * (6 - 2 * (fault - 1))
@@ -209,7 +219,7 @@ def test_nan_in_a_batch_is_done_again_alone(monkeypatch: pytest.MonkeyPatch, cap
     accelerator = Accelerator(monkeypatch, pixels=3 * 40 * 60)
     accelerator.meddle = overflows
     with caplog.at_level(logging.WARNING):
-        result = span_arch.upscale(network, picture, precision="bfloat16")
+        result = span_arch.upscale(network, picture, span_arch.Settings(precision="bfloat16"))
     assert [shape[0] for shape in accelerator.shapes] == [3, 3, 1]
     torch.testing.assert_close(result[4], whole[4], atol=1e-5, rtol=0)
     assert [record.getMessage()[:20] for record in caplog.records] == ["1 tiles came out as "]
@@ -221,7 +231,7 @@ def test_cancelled_at_any_batch_all_is_as_before(monkeypatch: pytest.MonkeyPatch
     Accelerator(monkeypatch, pixels=1)
     for last in range(1, 7):
         with pytest.raises(Stop):
-            span_arch.upscale(network, picture, precision="bfloat16", progress=stop_at(last))
+            span_arch.upscale(network, picture, span_arch.Settings(precision="bfloat16"), span_arch.Context(progress=stop_at(last)))
     assert all(torch.equal(tensor, before[key]) for key, tensor in network.model.state_dict().items())
 
 
@@ -299,7 +309,7 @@ class Compiler:
 
 def test_a_network_is_compiled_for_one_shape(monkeypatch: pytest.MonkeyPatch) -> None:
     compiler, network, picture = Compiler(monkeypatch), model(), image(90, 110)
-    result = span_arch.upscale(network, picture, tile=32, compiled=True, precision="float32")
+    result = span_arch.upscale(network, picture, span_arch.Settings(tile=32, compiled=True, precision="float32"))
     torch.testing.assert_close(result, expected(network, picture), atol=1e-5, rtol=0)
     assert len(compiler.shapes) == 5 * 3 * 4
     assert len(set(compiler.shapes)) == 1
@@ -315,7 +325,7 @@ def test_other_shapes_go_through_the_network_as_it_is(monkeypatch: pytest.Monkey
 def test_without_a_compiler_all_goes_on(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     compiler, network, picture = Compiler(monkeypatch, RuntimeError("Failed to find a C++ compiler")), model(), image()
     with caplog.at_level(logging.WARNING):
-        result = span_arch.upscale(network, picture, compiled=True, precision="float32")
+        result = span_arch.upscale(network, picture, span_arch.Settings(compiled=True, precision="float32"))
     torch.testing.assert_close(result, expected(network, picture), atol=1e-5, rtol=0)
     assert len(compiler.shapes) == 1
     assert not caplog.records
@@ -334,7 +344,7 @@ def test_torch_really_compiles_a_network_and_just_once() -> None:
     network, picture = model(), image(frames=2)
     before = counters["stats"]["unique_graphs"]
     for _ in range(2):
-        result = span_arch.upscale(network, picture, compiled=True, precision="float32")
+        result = span_arch.upscale(network, picture, span_arch.Settings(compiled=True, precision="float32"))
         torch.testing.assert_close(result, expected(network, picture), atol=1e-5, rtol=0)
     assert counters["stats"]["unique_graphs"] == before + 1
 

@@ -60,7 +60,7 @@ def test_no_frame_is_asked_for_before_the_last_one_is_done() -> None:
 def test_progress_of_frames(count: int) -> None:
     told: list[tuple[int, int]] = []
     frames = of_sizes(*[(20, 30, 3)] * 4)
-    list(span_arch.upscale_frames(model(), frames, count=count, progress=lambda *step: told.append(step)))
+    list(span_arch.upscale_frames(model(), frames, context=span_arch.Context(progress=lambda *step: told.append(step)), count=count))
     assert told == sorted(told)
     assert told[-1] == (2400, 2400)
     assert not count or {total for _, total in told} == {2400}
@@ -81,8 +81,13 @@ def test_nothing_comes_of_nothing() -> None:
 
 def test_what_is_told_at_the_end() -> None:
     reports: list[Report] = []
-    span_arch.upscale(model(), image(20, 30, frames=2), size=sizes.Factor(3), precision="float32", report=reports.append)
-    span_arch.upscale(model(), image(20, 30), tile=16, report=reports.append)
+    span_arch.upscale(
+        model(),
+        image(20, 30, frames=2),
+        span_arch.Settings(size=sizes.Factor(3), precision="float32"),
+        span_arch.Context(report=reports.append),
+    )
+    span_arch.upscale(model(), image(20, 30), span_arch.Settings(tile=16), span_arch.Context(report=reports.append))
     (twice, tiles) = reports
     assert (twice.frames, twice.source, twice.result, twice.passes) == (2, (20, 30), (60, 90), 2)
     assert str(twice).startswith("2 x 30x20 to 90x60 in ")
@@ -94,9 +99,9 @@ def test_what_is_told_at_the_end() -> None:
 def test_what_had_to_be_redone_is_told_too(monkeypatch: pytest.MonkeyPatch) -> None:
     reports: list[Report] = []
     network = model()
-    span_arch.upscale(network, image(), tile=32)  # how far it sees is known from now on
+    span_arch.upscale(network, image(), span_arch.Settings(tile=32))  # how far it sees is known from now on
     Patched(monkeypatch, lambda forward, x: forward(x) * (torch.nan if x.dtype is torch.bfloat16 else 1))
-    span_arch.upscale(network, image(), tile=32, precision="bfloat16", report=reports.append)
+    span_arch.upscale(network, image(), span_arch.Settings(tile=32, precision="bfloat16"), span_arch.Context(report=reports.append))
     assert reports[0].redone == ("6 tiles came out as NaN or infinity in bfloat16 and were redone in float32.",)
     assert str(reports[0]).endswith(reports[0].redone[0])
 
@@ -108,6 +113,6 @@ def test_a_texture_of_another_size_still_comes_out_as_in_the_midst_of_many(facto
     if channels == 4:
         texture[..., 3] = texture[..., 3].clamp(0.3)
     height, width = round(16 * factor), round(24 * factor)
-    wall = span_arch.upscale(model(), texture.repeat(1, 3, 3, 1), size=size, precision="float32")
-    result = span_arch.upscale(model(), texture, size=size, seamless="xy", precision="float32")
+    wall = span_arch.upscale(model(), texture.repeat(1, 3, 3, 1), span_arch.Settings(size=size, precision="float32"))
+    result = span_arch.upscale(model(), texture, span_arch.Settings(size=size, seamless="xy", precision="float32"))
     torch.testing.assert_close(result, wall[:, height : 2 * height, width : 2 * width], atol=1e-4, rtol=0)

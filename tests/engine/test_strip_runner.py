@@ -22,7 +22,7 @@ from span_arch._util import memory
 from span_arch.archs.span import SPAN
 from span_arch.archs.spanf3 import SPANF3
 from span_arch.engine import select, strip_runner
-from span_arch.engine.footprint import _Tally
+from span_arch.engine.footprint import AllocationTally
 from span_arch.engine.precision import Precision
 from span_arch.engine.prepared_plan import plan_for
 from span_arch.engine.strip_runner import SMALLEST_COLUMNS, SMALLEST_STRIP
@@ -75,7 +75,7 @@ class Watched:
 def strips_of(monkeypatch: pytest.MonkeyPatch, network: FamilyModel, picture: Tensor, precision: Precision) -> int:
     with monkeypatch.context() as patch:
         watched = Watched(patch)
-        span_arch.upscale(network, picture, precision=precision)
+        span_arch.upscale(network, picture, span_arch.Settings(precision=precision))
     return len(watched.strips)
 
 
@@ -83,14 +83,18 @@ def strips_of(monkeypatch: pytest.MonkeyPatch, network: FamilyModel, picture: Te
 def test_a_streamed_image_equals_the_whole(monkeypatch: pytest.MonkeyPatch, height: int, width: int) -> None:
     network, picture = model(), image(height, width, frames=2)
     watched = Watched(monkeypatch)
-    torch.testing.assert_close(span_arch.upscale(network, picture, precision="float32"), whole(network, picture), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        span_arch.upscale(network, picture, span_arch.Settings(precision="float32")), whole(network, picture), atol=1e-5, rtol=0
+    )
     assert len(watched.strips) >= 2 * (height + 9) / max(8, (48 << 10) / (32 * width))
 
 
 def test_a_wide_image_is_cut_into_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     network, picture = model(), image(30, 2500)
     watched = Watched(monkeypatch)
-    torch.testing.assert_close(span_arch.upscale(network, picture, precision="float32"), whole(network, picture), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        span_arch.upscale(network, picture, span_arch.Settings(precision="float32")), whole(network, picture), atol=1e-5, rtol=0
+    )
     assert max(columns for _, columns in watched.strips) < 450
 
 
@@ -100,7 +104,9 @@ def test_real_esrgan_goes_in_strips_as_spandrel_pads_it(height: int, width: int)
     state = ESRGAN(in_nc=12, num_filters=8, num_blocks=1, scale=4, shuffle_factor=2).state_dict()
     network = ModelLoader().load_from_state_dict(state).eval()
     reports: list[Report] = []
-    result = span_arch.upscale(network, image(height, width), precision="float32", report=reports.append)
+    result = span_arch.upscale(
+        network, image(height, width), span_arch.Settings(precision="float32"), span_arch.Context(report=reports.append)
+    )
     assert "strip" in reports[0].method
     with torch.no_grad():
         expected = network(image(height, width).movedim(-1, 1)).movedim(1, -1)
@@ -120,7 +126,9 @@ def test_images_that_do_not_fit_the_grid_are_mirrored_as_spandrel_does(height: i
     assert network.size_requirements.multiple_of == unshuffle
     picture = image(height, width)
     told: list[int] = []
-    result = span_arch.upscale(network, picture, precision="float32", progress=lambda done, total: told.append(done))
+    result = span_arch.upscale(
+        network, picture, span_arch.Settings(precision="float32"), span_arch.Context(progress=lambda done, total: told.append(done))
+    )
     torch.testing.assert_close(result, whole(network, picture), atol=1e-5, rtol=0)
     assert told == sorted(told)
     assert told[-1] == height * width
@@ -145,14 +153,16 @@ def test_networks_of_other_loaders_are_streamed_and_stay_in_float32(kind: str) -
 def test_what_a_model_does_beside_its_network_is_done() -> None:
     network = model()
     network._call_fn = lambda module, x: 1 - module(x)
-    torch.testing.assert_close(span_arch.upscale(network, image(), precision="float32"), whole(network, image()), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        span_arch.upscale(network, image(), span_arch.Settings(precision="float32")), whole(network, image()), atol=1e-5, rtol=0
+    )
 
 
 def test_progress_is_told_around_every_strip(monkeypatch: pytest.MonkeyPatch) -> None:
     network, picture = model(), image(frames=2)
     told: list[tuple[int, int]] = []
     watched = Watched(monkeypatch)
-    span_arch.upscale(network, picture, progress=lambda done, total: told.append((done, total)))
+    span_arch.upscale(network, picture, context=span_arch.Context(progress=lambda done, total: told.append((done, total))))
     assert told[0] == (0, 2 * 60 * 90)
     assert told[-1] == (2 * 60 * 90, 2 * 60 * 90)
     assert told == sorted(told)
@@ -175,7 +185,12 @@ def test_memory_that_runs_out_at_any_strip(monkeypatch: pytest.MonkeyPatch) -> N
         told: list[int] = []
         with monkeypatch.context() as patch:
             watched = Watched(patch, scarce)
-            result = span_arch.upscale(network, picture, precision="float32", progress=lambda done, total, told=told: told.append(done))
+            result = span_arch.upscale(
+                network,
+                picture,
+                span_arch.Settings(precision="float32"),
+                span_arch.Context(progress=lambda done, total, told=told: told.append(done)),
+            )
         torch.testing.assert_close(result, expected, atol=1e-5, rtol=0)
         assert {strip for strip, _ in watched.strips[:fault]} != {strip for strip, _ in watched.strips[fault:]}
         assert max(strip for strip, _ in watched.strips[fault:]) < watched.strips[0][0]
@@ -194,7 +209,9 @@ def test_what_does_not_fit_is_tried_smaller_and_not_again(monkeypatch: pytest.Mo
         return rows
 
     watched = Watched(monkeypatch, scarce)
-    torch.testing.assert_close(span_arch.upscale(network, picture, precision="float32"), whole(network, picture), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        span_arch.upscale(network, picture, span_arch.Settings(precision="float32")), whole(network, picture), atol=1e-5, rtol=0
+    )
     assert len(failed) == len(set(failed))
     assert limit >= 8 * 220 or failed
 
@@ -220,7 +237,9 @@ def test_a_stream_that_finds_no_room_to_begin_with(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(Stream, "__init__", scarce)
     network = model()
-    torch.testing.assert_close(span_arch.upscale(network, image(), precision="float32"), whole(network, image()), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        span_arch.upscale(network, image(), span_arch.Settings(precision="float32")), whole(network, image()), atol=1e-5, rtol=0
+    )
 
 
 def test_nan_at_any_strip_is_done_again_in_float32_and_told_once(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
@@ -238,7 +257,7 @@ def test_nan_at_any_strip_is_done_again_in_float32_and_told_once(monkeypatch: py
         caplog.clear()
         with monkeypatch.context() as patch, caplog.at_level(logging.WARNING):
             Watched(patch, overflows)
-            result = span_arch.upscale(network, picture, precision="bfloat16")
+            result = span_arch.upscale(network, picture, span_arch.Settings(precision="bfloat16"))
         torch.testing.assert_close(result, expected, atol=0.02, rtol=0)
         told = [record.getMessage() for record in caplog.records]
         assert [text.startswith("1 strips came out as NaN or infinity in bfloat16") for text in told] == [True] * bool(overflown[0])
@@ -248,7 +267,7 @@ def test_nan_in_float32_is_an_error_and_never_a_black_picture(monkeypatch: pytes
     Watched(monkeypatch, lambda stream, number, rows: rows * torch.nan)
     for precision in ("auto", "float32", "bfloat16"):
         with pytest.raises(errors.NotFiniteError, match="NaN or infinity"):
-            span_arch.upscale(model(), image(), precision=precision)
+            span_arch.upscale(model(), image(), span_arch.Settings(precision=precision))
 
 
 @pytest.mark.parametrize("precision", ["auto", "bfloat16"])
@@ -259,7 +278,7 @@ def test_cancelled_at_any_strip_all_is_as_before(monkeypatch: pytest.MonkeyPatch
     shown = picture.clone()
     for last in range(1, strips_of(monkeypatch, network, picture, precision) + 2):
         with pytest.raises(Stop):
-            span_arch.upscale(network, picture, precision=precision, progress=stop_at(last))
+            span_arch.upscale(network, picture, span_arch.Settings(precision=precision), span_arch.Context(progress=stop_at(last)))
     assert [parameter.data_ptr() for parameter in network.model.parameters()] == addresses
     assert all(torch.equal(tensor, before[key]) for key, tensor in network.model.state_dict().items())
     assert torch.equal(picture, shown)
@@ -287,7 +306,7 @@ def test_the_memory_of_a_strip_that_failed_is_given_back_before_the_next_is_trie
     expected = whole(network, picture)
     Watched(monkeypatch, fails)
     monkeypatch.setattr(memory, "give_back", lambda device: gone.append(failed[0]() is None))
-    torch.testing.assert_close(span_arch.upscale(network, picture, precision="float32"), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(span_arch.upscale(network, picture, span_arch.Settings(precision="float32")), expected, atol=1e-5, rtol=0)
     assert gone == [True]
 
 
@@ -303,8 +322,8 @@ def nothing_but_strips(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def peak(network: FamilyModel, picture: Tensor, precision: Precision = "auto") -> int:
     """The most bytes that an upscale holds at one time, its image and its result aside."""
-    with _Tally() as tally:
-        result = span_arch.upscale(network, picture, precision=precision)
+    with AllocationTally() as tally:
+        result = span_arch.upscale(network, picture, span_arch.Settings(precision=precision))
     return tally.peak - sum(tensor.untyped_storage().nbytes() for tensor in (picture, result))
 
 
@@ -314,8 +333,10 @@ def peak(network: FamilyModel, picture: Tensor, precision: Precision = "auto") -
 def test_the_memory_of_a_strip_is_known_before(precision: Precision, height: int, width: int) -> None:
     asked: list[int] = []
     network, picture = model(4), image(height, width)
-    span_arch.upscale(network, picture, precision=precision, room=lambda wanted: asked.append(wanted) or 1 << 40)
-    assert 1 / 1.5 <= peak(network, picture, precision) / (asked[0] * strip_runner._SHARE) <= 1.5
+    span_arch.upscale(
+        network, picture, span_arch.Settings(precision=precision), span_arch.Context(room=lambda wanted: asked.append(wanted) or 1 << 40)
+    )
+    assert 1 / 1.5 <= peak(network, picture, precision) / (asked[0] * strip_runner.MEMORY_SHARE) <= 1.5
 
 
 @pytest.mark.usefixtures("nothing_but_strips")

@@ -83,7 +83,7 @@ def whole(model: FamilyModel, image: Tensor) -> Tensor:
 @pytest.mark.parametrize("tile", [None, 16, 37, 128])
 def test_a_tiled_result_equals_the_untiled_one(height: int, width: int, tile: int | None) -> None:
     model, image = span_arch.load("spanx2_ch48"), smooth(height, width)
-    result = span_arch.upscale(model, image, tile=tile, precision="float32")
+    result = span_arch.upscale(model, image, span_arch.Settings(tile=tile, precision="float32"))
     torch.testing.assert_close(result, whole(model, image), atol=1e-4, rtol=0)
 
 
@@ -92,13 +92,15 @@ def test_a_tiled_result_equals_the_untiled_one(height: int, width: int, tile: in
 def test_a_tile_of_any_side_leaves_no_trace(height: int, width: int, tile: int) -> None:
     model = span_arch.from_state_dict(SPAN(feature_channels=8, blocks=1, scale=2, normalisation=None).state_dict())
     image = smooth(height, width)
-    torch.testing.assert_close(span_arch.upscale(model, image, tile=max(tile, 8)), whole(model, image), atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        span_arch.upscale(model, image, span_arch.Settings(tile=max(tile, 8))), whole(model, image), atol=1e-4, rtol=0
+    )
 
 
 def test_a_batch_gives_what_its_frames_give() -> None:
     model, image = span_arch.load("spanx2_ch48"), smooth(40, 50, frames=3)
-    singly = torch.cat([span_arch.upscale(model, frame[None], precision="float32") for frame in image])
-    torch.testing.assert_close(span_arch.upscale(model, image, tile=24), singly, atol=1e-4, rtol=0)
+    singly = torch.cat([span_arch.upscale(model, frame[None], span_arch.Settings(precision="float32")) for frame in image])
+    torch.testing.assert_close(span_arch.upscale(model, image, span_arch.Settings(tile=24)), singly, atol=1e-4, rtol=0)
 
 
 def measured_radius(network: nn.Module, channels: int, reach: int = 40) -> int:
@@ -148,6 +150,6 @@ def test_a_network_that_sees_without_end_is_blended() -> None:
     )  # fmt: skip
     assert receptive_field(network) is None
     image = torch.linspace(0, 1, 300).view(1, 1, 300, 1).expand(1, 200, 300, 3)
-    result = span_arch.upscale(model, image, tile=100)
+    result = span_arch.upscale(model, image, span_arch.Settings(tile=100))
     steps = result.diff(dim=2).abs()  # a hard seam would be a step of a tenth of the difference between two means, 0.03
     assert float(steps.max()) < 0.008

@@ -55,7 +55,7 @@ class Patched:
 @pytest.mark.parametrize("of_model", [1, 3, 4])
 @pytest.mark.parametrize("of_image", [1, 3, 4])
 def test_every_image_goes_through_every_network(of_image: int, of_model: int) -> None:
-    result = span_arch.upscale(model(of_model), image(channels=of_image, frames=2), tile=32)
+    result = span_arch.upscale(model(of_model), image(channels=of_image, frames=2), span_arch.Settings(tile=32))
     assert result.shape == (2, 120, 180, of_image)
     assert result.dtype is torch.float32
     assert 0 <= float(result.min()) <= float(result.max()) <= 1
@@ -96,13 +96,17 @@ def test_an_image_of_any_floating_type_and_layout() -> None:
 
 
 def test_the_caller_can_say_where_the_result_goes() -> None:
-    result = span_arch.upscale(model(), image(), allocate=lambda shape: torch.empty(tuple(shape), dtype=torch.float16))
+    result = span_arch.upscale(
+        model(), image(), context=span_arch.Context(allocate=lambda shape: torch.empty(tuple(shape), dtype=torch.float16))
+    )
     assert result.dtype is torch.float16
 
 
 def test_progress_goes_from_none_to_all() -> None:
     told: list[tuple[int, int]] = []
-    span_arch.upscale(model(), image(frames=2), tile=32, progress=lambda done, total: told.append((done, total)))
+    span_arch.upscale(
+        model(), image(frames=2), span_arch.Settings(tile=32), span_arch.Context(progress=lambda done, total: told.append((done, total)))
+    )
     assert told[0] == (0, 2 * 60 * 90)
     assert told[-1] == (2 * 60 * 90, 2 * 60 * 90)
     assert told == sorted(told)
@@ -112,7 +116,7 @@ def test_progress_goes_from_none_to_all() -> None:
 @pytest.mark.parametrize("limit", [6000, 3000, 1500])
 def test_memory_that_runs_out_is_answered_by_smaller_tiles(monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
     network, picture = model(), image(120, 130)
-    expected = span_arch.upscale(network, picture, tile=64)
+    expected = span_arch.upscale(network, picture, span_arch.Settings(tile=64))
 
     def scarce(real: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         if x.shape[-2] * x.shape[-1] > limit:
@@ -128,7 +132,7 @@ def test_memory_that_runs_out_is_answered_by_smaller_tiles(monkeypatch: pytest.M
 
 def test_only_the_failed_tile_is_done_again(monkeypatch: pytest.MonkeyPatch) -> None:
     network, picture, failures = model(), image(64, 256), [1]
-    expected = span_arch.upscale(network, picture, tile=64)
+    expected = span_arch.upscale(network, picture, span_arch.Settings(tile=64))
 
     def once(real: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         if len(patched.sizes) == 3 and failures:
@@ -138,7 +142,9 @@ def test_only_the_failed_tile_is_done_again(monkeypatch: pytest.MonkeyPatch) -> 
 
     patched = Patched(monkeypatch, once)
     told: list[int] = []
-    result = span_arch.upscale(network, picture, tile=64, progress=lambda done, total: told.append(done))
+    result = span_arch.upscale(
+        network, picture, span_arch.Settings(tile=64), span_arch.Context(progress=lambda done, total: told.append(done))
+    )
     torch.testing.assert_close(result, expected, atol=1e-4, rtol=0)
     assert max(patched.sizes[3:]) <= patched.sizes[2] / 2
     assert told == sorted(told)
@@ -170,14 +176,16 @@ def test_nan_in_half_precision_is_done_again_in_float32_and_told_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     network, picture = model(), image()
-    expected = span_arch.upscale(network, picture, tile=32, precision="float32")
+    expected = span_arch.upscale(network, picture, span_arch.Settings(tile=32, precision="float32"))
 
     def overflows(real: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         return real(x) if x.dtype is torch.float32 else torch.full_like(real(x), torch.nan)
 
     Patched(monkeypatch, overflows)
     with caplog.at_level(logging.WARNING):
-        torch.testing.assert_close(span_arch.upscale(network, picture, tile=32, precision="bfloat16"), expected, atol=1e-4, rtol=0)
+        torch.testing.assert_close(
+            span_arch.upscale(network, picture, span_arch.Settings(tile=32, precision="bfloat16")), expected, atol=1e-4, rtol=0
+        )
     assert [record.getMessage()[:20] for record in caplog.records] == ["6 tiles came out as "]
 
 
@@ -209,10 +217,10 @@ def test_the_model_and_the_image_are_left_as_they_were(monkeypatch: pytest.Monke
     Patched(monkeypatch, fails)
     expected = {"cancelled": Stop, "memory": errors.OutOfMemoryError, "NaN": errors.NotFiniteError}.get(fault)
     if expected is None:
-        span_arch.upscale(network, picture, tile=32, precision=precision)
+        span_arch.upscale(network, picture, span_arch.Settings(tile=32, precision=precision))
     else:
         with pytest.raises(expected):
-            span_arch.upscale(network, picture, tile=32, precision=precision, progress=cancel)
+            span_arch.upscale(network, picture, span_arch.Settings(tile=32, precision=precision), span_arch.Context(progress=cancel))
     assert network.model.training
     assert [parameter.data_ptr() for parameter in network.model.parameters()] == addresses
     assert all(torch.equal(tensor, before[key]) and tensor.dtype is before[key].dtype for key, tensor in network.model.state_dict().items())
@@ -284,9 +292,9 @@ def test_tiles_keep_to_the_memory_that_there_is(monkeypatch: pytest.MonkeyPatch)
         wanted.append(bytes_wanted)
         return int(need * 3000)
 
-    span_arch.upscale(network, image(8, 8), tile=8)  # from here on it is known how far the network sees
+    span_arch.upscale(network, image(8, 8), span_arch.Settings(tile=8))  # from here on it is known how far the network sees
     patched = Patched(monkeypatch, lambda real, x: real(x))
-    span_arch.upscale(network, image(150, 150), room=room)
+    span_arch.upscale(network, image(150, 150), context=span_arch.Context(room=room))
     assert len(wanted) == 1
     assert wanted[0] >= need * 150 * 150
     assert max(patched.sizes) <= 3000
@@ -297,7 +305,7 @@ def test_a_result_that_does_not_fit_is_told_in_gigabytes() -> None:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
     with pytest.raises(errors.OutOfMemoryError, match=r"3 images of 4000x2000 pixels take 0\.3 GB"):
-        span_arch.upscale(model(), torch.zeros(1, 1, 1, 3).expand(3, 1000, 2000, 3), allocate=full)
+        span_arch.upscale(model(), torch.zeros(1, 1, 1, 3).expand(3, 1000, 2000, 3), context=span_arch.Context(allocate=full))
 
 
 @pytest.mark.parametrize("tile", [None, 32])
@@ -305,9 +313,9 @@ def test_no_copy_of_the_network_outlives_its_use(tile: int | None) -> None:
     network = model()
     gc.disable()
     try:
-        span_arch.upscale(network, image(), tile=tile)
+        span_arch.upscale(network, image(), span_arch.Settings(tile=tile))
         before = sum(type(thing) in (SPAN, Stream) for thing in gc.get_objects())
-        span_arch.upscale(network, image(), tile=tile)
+        span_arch.upscale(network, image(), span_arch.Settings(tile=tile))
         assert sum(type(thing) in (SPAN, Stream) for thing in gc.get_objects()) == before
     finally:
         gc.enable()
