@@ -41,13 +41,13 @@ _DEFAULTS: dict[str, Any] = {
     "ensemble": False,
 }
 
-_COLOURS = {"white": (1, 1, 1), "black": (0, 0, 0), "grey": (0.5, 0.5, 0.5)}
+_COLOURS: dict[str, Any] = {"white": (1, 1, 1), "black": (0, 0, 0), "grey": (0.5, 0.5, 0.5)}
 
 _SIZE_TOOLTIP = "Size of the result. The default, model scale, is the size the model produces."
 
 
 def upscale_inputs() -> list[Any]:
-    """Return the inputs in the order of the node. All are optional, so that a graph for the API may leave them out.
+    """Return the size and then the advanced inputs. All are optional, so that a graph for the API may leave them out.
 
     Saved workflows hold values by position. Without dynamic inputs, the settings of `size` come last, so that the positions before them
     are the same in all hosts.

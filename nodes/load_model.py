@@ -52,7 +52,7 @@ class LoadSPANModel(io.ComfyNode):
                 )
             ],
         )
-        return _host.found_by(schema, "upscaler", "upscale model", "super-resolution", "SPANPlus", "SPANF", "ESPAN", "ncnn", "ONNX")
+        return _host.with_aliases(schema, "upscaler", "upscale model", "super-resolution", "SPANPlus", "SPANF", "ESPAN", "ncnn", "ONNX")
 
     @classmethod
     def fingerprint_inputs(cls, model_name: str, **others: str) -> str:
@@ -65,5 +65,5 @@ class LoadSPANModel(io.ComfyNode):
 
     @classmethod
     def execute(cls, model_name: str, normalise: str = "auto", mean_and_range: str = "") -> io.NodeOutput:
-        wish = mean_and_range if normalise == "custom" else normalise
-        return io.NodeOutput(_host.adopt(load(_host.model_path(model_name) or model_name, normalise=wish)))
+        model = load(_host.model_path(model_name) or model_name, normalise=mean_and_range if normalise == "custom" else normalise)
+        return io.NodeOutput(_host.manage(model))

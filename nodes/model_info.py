@@ -5,6 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ..span_arch import describe
+from ..span_arch.models.build import Model
 from . import _host
 
 
@@ -47,10 +48,10 @@ class SPANModelInfo(io.ComfyNode):
                 io.String.Output(display_name="checksum", tooltip="SHA-256 of the file, or of the .bin file of an ncnn pair."),
             ],
         )
-        return _host.found_by(schema, "upscale model info", "inspect upscaler", "SHA-256", "checksum", "ESRGAN info")
+        return _host.with_aliases(schema, "upscale model info", "inspect upscaler", "SHA-256", "checksum", "ESRGAN info")
 
     @classmethod
-    def execute(cls, upscale_model) -> io.NodeOutput:
+    def execute(cls, upscale_model: Model) -> io.NodeOutput:
         info = describe(upscale_model)
         return io.NodeOutput(
             str(info),
@@ -64,5 +65,5 @@ class SPANModelInfo(io.ComfyNode):
             info.normalisation_known,
             info.precision,
             info.sha256,
-            ui=_host.shown(str(info), cls),
+            ui=_host.show_text(str(info), cls),
         )

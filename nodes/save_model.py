@@ -6,16 +6,19 @@ import torch
 from comfy_api.latest import io
 
 from ..span_arch import save
+from ..span_arch.models.build import Model
+from ..span_arch.models.save import Form
 from . import _host
 
-_FORMATS: dict[str, dict[str, str]] = {
-    "safetensors": {"suffix": ".safetensors"},
-    "safetensors, training form": {"suffix": ".safetensors", "form": "training"},
-    "pth": {"suffix": ".pth"},
-    "pth, training form": {"suffix": ".pth", "form": "training"},
-    "onnx": {"suffix": ".onnx"},
-    "ncnn": {"suffix": ".param"},
+_FORMATS: dict[str, tuple[str, Form]] = {
+    "safetensors": (".safetensors", "fused"),
+    "safetensors, training form": (".safetensors", "training"),
+    "pth": (".pth", "fused"),
+    "pth, training form": (".pth", "training"),
+    "onnx": (".onnx", "fused"),
+    "ncnn": (".param", "fused"),
 }
+"""The formats, each with the suffix of the file and the form of the network."""
 
 
 class SaveSPANModel(io.ComfyNode):
@@ -53,11 +56,11 @@ class SaveSPANModel(io.ComfyNode):
             ],
             outputs=[],
         )
-        return _host.found_by(schema, "export upscale model", "convert upscale model", "ONNX", "ncnn", "Upscayl", "chaiNNer")
+        return _host.with_aliases(schema, "export upscale model", "convert upscale model", "ONNX", "ncnn", "Upscayl", "chaiNNer")
 
     @classmethod
-    def execute(cls, upscale_model, filename_prefix, format, dtype) -> io.NodeOutput:
-        options = dict(_FORMATS[format])
-        path = _host.new_file(filename_prefix, f"x{upscale_model.scale}{options.pop('suffix')}")
-        save(upscale_model, path, dtype=getattr(torch, dtype), **options)
-        return io.NodeOutput(ui=_host.shown(f"{path.name}: checked and saved in {path.parent}", cls))
+    def execute(cls, upscale_model: Model, filename_prefix: str, format: str, dtype: str) -> io.NodeOutput:
+        suffix, form = _FORMATS[format]
+        path = _host.new_file(filename_prefix, f"x{upscale_model.scale}{suffix}")
+        save(upscale_model, path, form=form, dtype=getattr(torch, dtype))
+        return io.NodeOutput(ui=_host.show_text(f"{path.name}: checked and saved in {path.parent}", cls))

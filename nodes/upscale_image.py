@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from comfy_api.latest import io
+from typing import Any
 
-from ..span_arch import Context, upscale
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..span_arch import upscale
+from ..span_arch.models.build import Model
 from . import _host, _inputs
-from ._preview import Display
+from ._display import Display
 
 
 class SPANUpscale(io.ComfyNode):
@@ -27,14 +31,10 @@ class SPANUpscale(io.ComfyNode):
             ],
             outputs=[io.Image.Output(display_name="image", tooltip="Upscaled image or batch.")],
         )
-        return _host.found_by(schema, "upscaler", "enlarge", "super-resolution", "upscale image with model", "ESRGAN", "tiled upscale")
+        return _host.with_aliases(schema, "upscaler", "enlarge", "super-resolution", "upscale image with model", "ESRGAN", "tiled upscale")
 
     @classmethod
-    def execute(cls, upscale_model, image, **inputs) -> io.NodeOutput:
-        settings = _inputs.settings_from(inputs)
-        with Display(cls, len(image)) as display:
-            context = Context(
-                _host.device_of(upscale_model), _host.room_for(upscale_model), display.progress, display.report, _host.empty_image
-            )
-            result = upscale(upscale_model, image, settings, context)
+    def execute(cls, upscale_model: Model, image: Tensor, **inputs: Any) -> io.NodeOutput:
+        with Display.open(cls, len(image)) as display:
+            result = upscale(upscale_model, image, _inputs.settings_from(inputs), display.context(upscale_model))
         return io.NodeOutput(result, ui=display.ui)
