@@ -76,7 +76,7 @@ def upscale_inputs() -> list[Any]:
         _input(
             io.Combo,
             "alpha",
-            "How to handle transparency: resize it, upscale it with the model, or fill in a colour. model doubles the work.",
+            "Resize the transparency, upscale it with the model, or fill it with a colour. Upscaling it doubles the work.",
             options=["resize", "model", *_COLOURS],
         ),
         _input(
