@@ -19,8 +19,8 @@ from span_arch.models.build import FamilyModel
 from span_arch.video import VideoSettings, compose, copy_video, probe, upscale_video
 from span_arch.video.headroom import Beyond
 
-from ..engine.test_upscale import image, model
 from ..faults import Stop
+from ..samples import image, model
 from ..video.test_video_files import assert_same, make, packets, read
 
 pytest.importorskip("av", reason="PyAV is not installed")

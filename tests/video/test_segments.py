@@ -35,8 +35,8 @@ from span_arch.video.reader import VideoReader
 from span_arch.video.segments import SegmentReader
 from span_arch.video.source import opened
 
-from ..engine.test_upscale import model
 from ..faults import Stop, stop_at
+from ..samples import model
 from .test_video_files import FFV1, assert_same, damage, make, packets, read, turn
 
 av = pytest.importorskip("av", reason="PyAV is not installed")
