@@ -1,4 +1,4 @@
-"""The door through which ComfyUI comes in. The library is `span_arch`, the nodes are in `nodes`."""
+"""The entry point for ComfyUI. The library is `span_arch`; the nodes are in `nodes`."""
 
 WEB_DIRECTORY = "./js"
 
@@ -6,7 +6,7 @@ __all__ = ["WEB_DIRECTORY", "comfy_entrypoint"]
 
 
 async def comfy_entrypoint():
-    """What ComfyUI calls to learn of the nodes. Only then is the host imported, so that tools and tests can do without it."""
+    """Return the extension with the nodes. Only this call imports the host, so tools and tests need none."""
     from .nodes import SPANExtension
 
     return SPANExtension()

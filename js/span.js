@@ -1,11 +1,11 @@
 /**
- * What a node's schema in Python cannot say: a menu entry on nodes that give images, the last run's report on a node, its video in
- * place of the preview, and inputs that are greyed where they do not apply. The nodes work without it.
+ * Adds to the nodes what a schema in Python cannot express: a menu entry on nodes with an image output, the report of the last run, the
+ * video in place of its preview, and greyed inputs that do not apply. The nodes work without this file.
  */
 
 import { app } from "../../scripts/app.js";
 
-/** Where the host has dynamic inputs, those of a size that do not apply are not there. */
+/** Hosts with dynamic inputs show only the settings that apply, so these names match nothing there. */
 const SIZE = {
   "size.factor": ["size", ["factor"]],
   "size.pixels": ["size", ["longest side", "shortest side"]],
@@ -16,41 +16,41 @@ const SIZE = {
   "size.filter": ["size", ["factor", "longest side", "shortest side", "width and height", "megapixels"]],
 };
 
-/** Of a node, the inputs that apply only where another input has one of these values. */
+/** The inputs of a node that apply only while another input has one of the listed values. */
 const CONDITIONS = {
   LoadSPANModel: { mean_and_range: ["normalise", ["custom"]] },
   SPANUpscale: SIZE,
   SPANUpscaleVideo: { ...SIZE, quality: ["codec", ["auto", "h264", "hevc", "av1", "vp9"]] },
 };
 
-/** The nodes that say something of a run, in the `text` of what they show. */
+/** The nodes that send a report, as the `text` of their output. */
 const REPORTING = ["SPANUpscale", "SPANUpscaleVideo", "SPANModelInfo"];
 
-/** Name of the widget with the report, and of the property in which a workflow keeps it. */
+/** The name of the report's widget, and of the property that keeps the report in a workflow. */
 const REPORT = "last run";
 
-/** In pixels of the graph: between nodes, of a line of a report, and around it. */
+/** In canvas pixels: the gap between nodes, the height of a line of a report, and the margin around the lines. */
 const [GAP, LINE, MARGIN] = [60, 14, 46];
 
 app.registerExtension({
   name: "span-upscale",
 
   nodeCreated(node) {
-    if (CONDITIONS[node.comfyClass]) greyWhatDoesNotApply(node, CONDITIONS[node.comfyClass]);
+    if (CONDITIONS[node.comfyClass]) greyInputs(node, CONDITIONS[node.comfyClass]);
     if (REPORTING.includes(node.comfyClass)) showReports(node);
     if (node.comfyClass === "SPANUpscaleVideo") after(node, "onExecuted", () => dropPreview(node));
-    // Frontends before 1.29 do not ask extensions for entries of a node's menu, but nodes.
+    // Frontends before 1.29 have no getNodeMenuItems; they take menu entries from the node itself.
     if (!app.collectNodeMenuItems) after(node, "getExtraMenuOptions", (_, options) => options.push(...menuItems(node)));
   },
 
   getNodeMenuItems: menuItems,
 });
 
-/** Calls a function each time after a method of an object, with the same arguments. */
+/** Calls a function after each call of a method, with the same arguments. */
 function after(object, method, then) {
-  const own = object[method];
+  const original = object[method];
   object[method] = function (...values) {
-    const result = own?.apply(this, values);
+    const result = original?.apply(this, values);
     then(...values);
     return result;
   };
@@ -61,12 +61,12 @@ function menuItems(node) {
   return slot < 0 ? [] : [{ content: "Upscale with SPAN", callback: () => addUpscaler(node, slot) }];
 }
 
-/** Adds the two nodes on the right, the loader below the new link. Links that the output had stay as they are. */
+/** Adds a loader and an upscaler to the right of a node and connects them. Existing links of the output stay. */
 function addUpscaler(node, slot) {
   const { graph } = node;
   const [loader, upscaler] = ["LoadSPANModel", "SPANUpscale"].map((type) => LiteGraph.createNode(type));
   const left = node.pos[0] + node.size[0] + GAP;
-  loader.pos = [left, node.pos[1] + 1.5 * GAP];
+  loader.pos = [left, node.pos[1] + 1.5 * GAP]; // below the new link
   upscaler.pos = [left + loader.size[0] + GAP, node.pos[1]];
   graph.beforeChange();
   graph.add(loader);
@@ -77,7 +77,8 @@ function addUpscaler(node, slot) {
   app.canvas.selectItems([loader, upscaler]);
 }
 
-function greyWhatDoesNotApply(node, conditions) {
+/** Greys the inputs that do not apply, now and whenever the inputs that they depend on change. */
+function greyInputs(node, conditions) {
   const widget = (name) => node.widgets?.find((one) => one.name === name);
   const linked = (name) => node.inputs?.some((input) => input.widget?.name === name && input.link != null);
   const update = () => {
@@ -95,6 +96,7 @@ function greyWhatDoesNotApply(node, conditions) {
   update();
 }
 
+/** Shows the report of each run, and that of the last run when a workflow is opened. */
 function showReports(node) {
   after(node, "onExecuted", (output) => {
     const text = output?.text?.[0];
@@ -108,8 +110,9 @@ function showReports(node) {
 }
 
 /**
- * Ends the preview of a run. The frontend would show that in place of the video, and has no public way to end it: newer ones have one
- * in a store, which is reached by way of Pinia; older ones keep previews in the app alone.
+ * Ends the preview of a run, which the frontend would show in place of the video. There is no public way to do this, so this function
+ * alone uses private names: newer frontends keep previews in a store that is reached through Pinia (`_p._s`), older ones in
+ * `app.nodePreviewImages` and a widget `$$canvas-image-preview`. If one of these changes, the preview hides the video.
  */
 function dropPreview(node) {
   const id = node.graph.isRootGraph === false ? `${node.graph.id}:${node.id}` : String(node.id);
@@ -120,7 +123,7 @@ function dropPreview(node) {
   node.setDirtyCanvas(true, true);
 }
 
-/** Shows a text on a node, in the place of what the frontend has shown of it, since that does not outlive a reload. */
+/** Shows a report in a widget of its own, in place of the frontend's progress text, which is lost on reload. */
 function show(node, text) {
   node.widgets
     ?.filter((widget) => widget.name !== REPORT && widget.value === text)
@@ -136,8 +139,8 @@ function show(node, text) {
 function addReport(node) {
   const { widget } = app.widgets.STRING(node, REPORT, ["STRING", { multiline: true }], app);
   widget.element.readOnly = true;
-  widget.options.read_only = true; // for frontends that draw it themselves
-  widget.serialize = false; // not among the values of the workflow
-  widget.options.serialize = false; // nor of the prompt
+  widget.options.read_only = true; // for frontends that draw the widget themselves
+  widget.serialize = false; // keeps it out of the workflow's values
+  widget.options.serialize = false; // and out of the prompt
   return widget;
 }

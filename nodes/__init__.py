@@ -1,4 +1,4 @@
-"""The nodes, in the order in which a graph needs them."""
+"""The ComfyUI nodes, in the order in which a graph uses them."""
 
 from comfy_api.latest import ComfyExtension, io
 
@@ -16,6 +16,6 @@ class SPANExtension(ComfyExtension):
     """The pack, as ComfyUI sees it."""
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        """All nodes of the pack. From then on the host's own loader, and every other that loads through spandrel, knows the family."""
-        register()  # here, since 0.3.64 never calls on_load
+        """Return the nodes, and let every loader that uses spandrel, such as the host's own, open the SPAN family."""
+        register()  # not in on_load, which 0.3.64 never calls
         return NODES

@@ -1,6 +1,6 @@
-"""All that is asked of the host, ComfyUI 0.3.64 or later: model folders, devices, memory, progress, cancelling and texts on nodes.
+"""Everything that the pack needs from ComfyUI, 0.3.64 or later: model folders, devices, memory, progress, cancelling and texts on nodes.
 
-Little is asked, so that other hosts of its nodes will do as well; what newer versions have is used only where it is there.
+Other hosts of ComfyUI's nodes offer less, so this module uses little, and newer features only where the host has them.
 """
 
 from __future__ import annotations
@@ -33,23 +33,21 @@ _STEPS = 1000
 
 
 def advanced(widget: Any) -> Any:
-    """Marks an input as one for experts, which newer frontends fold away. As an argument the host takes that from 0.10 on only."""
+    """Mark an input as advanced, so that newer frontends fold it away. Hosts before 0.10 do not take this as an argument."""
     widget.extra_dict = {**(widget.extra_dict or {}), "advanced": True}
     return widget
 
 
-def found_by(schema: io.Schema, *names: str) -> io.Schema:
-    """Lets a node be found by other names as well. As an argument the host takes them from 0.11 on only; before, they do nothing."""
-    known: Any = schema
-    known.search_aliases = list(names)
+def with_aliases(schema: io.Schema, *names: str) -> io.Schema:
+    """Let the search find a node by other names. Hosts before 0.11 do not take these as an argument, and ignore them."""
+    schema.search_aliases = list(names)
     return schema
 
 
 def model_files() -> list[str]:
-    """The files in the host's model folders that may hold a network, by the names that the host gives them.
+    """Return the files in the host's model folders that may hold a network, by the names that the host uses.
 
-    Of an ncnn pair the .param is listed. The host knows only its .bin, so that is where it is looked for. Of .onnx files it knows
-    nothing, so they are looked for beside.
+    The host lists neither .param nor .onnx files. The first are found next to the .bin files that it lists, the second by a search.
     """
     folders = map(Path, folder_paths.get_folder_paths(_FOLDER))
     names = [str(file.relative_to(folder)) for folder in folders for file in folder.rglob("*.onnx")]
@@ -58,35 +56,39 @@ def model_files() -> list[str]:
         if path.suffix.lower() == ".bin":
             path = path.with_suffix(".param")
             if folder_paths.get_full_path(_FOLDER, str(path)) is None:
-                continue  # weights of some other program
+                continue  # weights of another program
         if path.suffix.lower() in checkpoints.SUFFIXES:
             names.append(str(path))
     return sorted(set(names), key=str.lower)
 
 
 def model_path(name: str) -> Path | None:
-    """Where the file of that name is; None if there is none."""
+    """Return the path of a model file, or None if there is no such file."""
     path = folder_paths.get_full_path(_FOLDER, name)
     return None if path is None else Path(path)
 
 
-def adopt(model: Model) -> Model:
-    """Makes a model known to the host's memory management, where that wants to know of upscale models (0.29 and later)."""
-    patcher: Any = getattr(comfy.model_patcher, "CoreModelPatcher", None)  # replaced at start-up: to be looked up each time
+def manage(model: Model) -> Model:
+    """Give a model the `patcher` by which hosts from 0.29 on manage the memory of upscale models.
+
+    The host's own upscaling node reads this private attribute. If its name changes, that node fails on our models, and `room_for` frees
+    memory without loading the model.
+    """
+    patcher = getattr(comfy.model_patcher, "CoreModelPatcher", None)  # looked up each time, since the host replaces it at start-up
     if patcher is not None:
-        known: Any = model
-        known.patcher = patcher(model.model, load_device=management.get_torch_device(), offload_device=management.unet_offload_device())
+        given: Any = model
+        given.patcher = patcher(model.model, load_device=management.get_torch_device(), offload_device=management.unet_offload_device())
     return model
 
 
 def device_of(model: Model) -> torch.device:
-    """Where the host wants the model to work."""
-    patcher: Any = getattr(model, "patcher", None)
+    """Return the device on which the host wants the model to run."""
+    patcher = getattr(model, "patcher", None)
     return management.get_torch_device() if patcher is None else patcher.load_device
 
 
 def room_for(model: Model) -> Callable[[int], int]:
-    """Asks the host to make room for so many bytes beside the model, and tells how many are free then."""
+    """Return a function that asks the host for memory next to the model, in bytes, and returns the bytes that are free then."""
 
     def room(wanted: int) -> int:
         patcher, device = getattr(model, "patcher", None), device_of(model)
@@ -102,9 +104,9 @@ def room_for(model: Model) -> Callable[[int], int]:
 def progress() -> Callable[[float, Image.Image | None], None]:
     """Return a function that moves the host's progress bar to a share of 1 and shows a preview.
 
-    It raises the host's own exception if the user has asked to stop.
+    It raises the host's own exception if the user has cancelled the run.
     """
-    bar: Any = comfy.utils.ProgressBar(_STEPS)
+    bar = comfy.utils.ProgressBar(_STEPS)
 
     def move(done: float, preview: Image.Image | None) -> None:
         management.throw_exception_if_processing_interrupted()
@@ -113,19 +115,19 @@ def progress() -> Callable[[float, Image.Image | None], None]:
     return move
 
 
-def shown(text: str, node: type[io.ComfyNode]) -> dict[str, Any]:
-    """Shows a text on the node that is being run, which asks for the hidden input ``unique_id``, and returns what its ``ui`` is to be.
+def show_text(text: str, node: type[io.ComfyNode]) -> dict[str, Any]:
+    """Show a text on the running node, which needs the hidden input ``unique_id``. Return the text for the node's ``ui``.
 
-    Of that alone the frontend shows nothing; it is for those who read the history of runs.
+    The frontend does not show the ``ui`` of a node by itself; it is part of the history of runs.
     """
-    hidden: Any = getattr(node, "hidden", None)
+    hidden = getattr(node, "hidden", None)
     if hidden is not None and hidden.unique_id is not None:
         PromptServer.instance.send_progress_text(text, hidden.unique_id)
     return {"text": (text,)}
 
 
 def new_file(prefix: str, suffix: str, *, temporary: bool = False) -> Path:
-    """A file in the host's output folder, or in its temporary one, that does not exist yet, numbered as the host numbers what it saves."""
+    """Return an unused path in the host's output or temporary folder, numbered like the other files that the host saves."""
     base = folder_paths.get_temp_directory() if temporary else folder_paths.get_output_directory()
     folder, name, counter, _, _ = folder_paths.get_save_image_path(prefix, base)
     return Path(folder) / f"{name}_{counter:05}_{suffix}"
@@ -133,37 +135,36 @@ def new_file(prefix: str, suffix: str, *, temporary: bool = False) -> Path:
 
 @contextlib.contextmanager
 def video_file(video: Any) -> Generator[tuple[Source, float, float, bool]]:
-    """A video of the host as a file to read from; where what is wanted of it begins, and how many seconds it lasts (0: to the end).
+    """Give a video of the host as a file to read: source, start and duration in seconds (0: to the end), and if it is made of images.
 
-    One that is made of images is written to a temporary file, without a loss; the last value says whether that was done.
+    A video that is made of images is written to a temporary lossless file.
     """
     if isinstance(video, VideoFromFile):
-        window: Any = getattr(video, "get_active_trim_window", lambda: (0.0, 0.0))  # which came with 0.4
-        yield video.get_stream_source(), *window(), False
+        start, duration = getattr(video, "get_active_trim_window", lambda: (0.0, 0.0))()  # older hosts cannot trim
+        yield video.get_stream_source(), start, duration, False
         return
     parts = video.get_components()
     file = new_file("SPAN_source", ".nut", temporary=True)
-    sound, rate = (parts.audio["waveform"][0], int(parts.audio["sample_rate"])) if parts.audio else (None, 0)
+    audio, rate = (parts.audio["waveform"][0], int(parts.audio["sample_rate"])) if parts.audio else (None, 0)
     try:
-        compose(file, parts.images, Fraction(parts.frame_rate).limit_denominator(100_000), sound, rate)
+        compose(file, parts.images, Fraction(parts.frame_rate).limit_denominator(100_000), audio, rate)
         yield file, 0.0, 0.0, True
     finally:
         file.unlink(missing_ok=True)
 
 
-def video(path: Path) -> Any:
-    """A file as a video of the host."""
+def video_from(path: Path) -> Any:
+    """Return a file as a video of the host."""
     return VideoFromFile(str(path))
 
 
-def played(path: Path) -> dict[str, Any]:
-    """What the ``ui`` of a node is to be that plays a temporary file."""
+def video_preview(path: Path) -> dict[str, Any]:
+    """Return the ``ui`` of a node that plays a temporary file."""
     folder = path.parent.relative_to(folder_paths.get_temp_directory())
     return {"images": ({"filename": path.name, "subfolder": "" if folder == Path() else str(folder), "type": "temp"},), "animated": (True,)}
 
 
 def empty_image(shape: Sequence[int]) -> Tensor:
-    """A tensor for a result, where and as the host keeps images."""
-    # The host's type for images came with 0.18; before, it was always float32.
-    dtype: Any = getattr(management, "intermediate_dtype", lambda: torch.float32)()
+    """Return an uninitialised tensor with the type and the device of the host's images. Hosts before 0.18 use float32."""
+    dtype = getattr(management, "intermediate_dtype", lambda: torch.float32)()
     return torch.empty(tuple(shape), dtype=dtype, device=management.intermediate_device())

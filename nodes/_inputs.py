@@ -1,4 +1,4 @@
-"""The inputs of what can be asked of an upscale, which nodes share, and what they ask for."""
+"""The inputs that both upscaling nodes share, and the settings they stand for."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from ..span_arch.engine.precision import PRECISIONS
 from ..span_arch.image_ops.resize import FILTERS
 from . import _host
 
-OWN = "model scale"
-"""The choice that asks for no size."""
+MODEL_SCALE = "model scale"
 
-_CHOICES: dict[str, tuple[tuple[str, ...], Callable[..., sizes.Size | None]]] = {
-    OWN: ((), lambda: None),
+_SIZES: dict[str, tuple[tuple[str, ...], Callable[..., sizes.Size | None]]] = {
+    MODEL_SCALE: ((), lambda: None),
     "factor": (("factor",), sizes.Factor),
     "longest side": (("pixels",), sizes.Longest),
     "shortest side": (("pixels",), sizes.Shortest),
     "width and height": (("width", "height", "fit"), sizes.Exact),
     "megapixels": (("megapixels",), sizes.Megapixels),
 }
-"""Each with the settings that it has, and the size that these are of."""
+"""The choices of `size`, each with the names of its settings and the constructor that takes them."""
 
 _DEFAULTS: dict[str, Any] = {
+    "size": MODEL_SCALE,
     "factor": 2.0,
     "pixels": 2048,
     "width": 1920,
@@ -41,143 +41,122 @@ _DEFAULTS: dict[str, Any] = {
     "ensemble": False,
 }
 
-_COLOURS = {"white": (1, 1, 1), "black": (0, 0, 0), "grey": (0.5, 0.5, 0.5)}
+_COLOURS: dict[str, Any] = {"white": (1, 1, 1), "black": (0, 0, 0), "grey": (0.5, 0.5, 0.5)}
 
-_TOOLTIP = (
-    "Size of the result. model scale: what the model makes of the image. For any other, the model is run as often as it takes, and a "
-    "filter does the rest."
-)
+_SIZE_TOOLTIP = "Size of the result. The default, model scale, is the size the model produces."
 
 
-def inputs() -> list[Any]:
-    """All of them. They are optional, as graphs need not have them; workflows keep values by their position, so new ones come last."""
-    return [
-        _host.advanced(
-            io.Int.Input(
-                "tile_size",
-                default=0,
-                min=0,
-                max=16384,
-                step=16,
-                optional=True,
-                tooltip="Side of a tile in pixels of the image; smaller tiles need less memory. 0: the best for this machine. "
-                "With SPAN the result is the same for every size, without seams.",
-            )
+def upscale_inputs() -> list[Any]:
+    """Return the size and then the advanced inputs. All are optional, so that a graph for the API may leave them out.
+
+    Saved workflows hold values by position. Without dynamic inputs, the settings of `size` come last, so that the positions before them
+    are the same in all hosts.
+    """
+    size, settings = _size_inputs()
+    advanced = [
+        _input(
+            io.Int,
+            "tile_size",
+            "Side of a tile in pixels of the input image. 0, the default, chooses automatically; smaller tiles need less memory.",
+            min=0,
+            max=16384,
+            step=16,
         ),
-        _host.advanced(
-            io.Combo.Input(
-                "precision",
-                options=list(PRECISIONS),
-                default="auto",
-                optional=True,
-                tooltip="Type of the arithmetic. auto: the fastest that costs no visible quality. A tile that comes out as NaN in "
-                "half precision is done again in float32.",
-            )
+        _input(
+            io.Combo,
+            "precision",
+            "Number format of the computation. auto is the fastest without visible loss; float32 is exact.",
+            options=list(PRECISIONS),
         ),
-        _host.advanced(
-            io.Boolean.Input(
-                "compile",
-                default=False,
-                optional=True,
-                tooltip="Compile the network with torch.compile. It takes its time once, and is meant for long batches of one "
-                "size on a GPU. Where there is no compiler, it makes no difference.",
-            )
+        _input(
+            io.Boolean,
+            "compile",
+            "Compile the network with torch.compile. The first run takes longer; long batches on a GPU run faster.",
         ),
-        _host.advanced(
-            io.Combo.Input(
-                "alpha",
-                options=["resize", "model", *_COLOURS],
-                default="resize",
-                optional=True,
-                tooltip="What becomes of the transparency of an RGBA image. resize: kept, by a bicubic filter. model: kept, "
-                "upscaled by the model, for twice the work. A colour: the image is composed over it, and the result is RGB.",
-            )
+        _input(
+            io.Combo,
+            "alpha",
+            "Resize the transparency, upscale it with the model, or fill it with a colour. Upscaling it doubles the work.",
+            options=["resize", "model", *_COLOURS],
         ),
-        _host.advanced(
-            io.Combo.Input(
-                "seamless",
-                options=["off", "x", "y", "xy"],
-                default="off",
-                optional=True,
-                tooltip="For textures that repeat themselves from left to right (x), from top to bottom (y) or both: opposite "
-                "edges of the result fit each other.",
-            )
+        _input(
+            io.Combo,
+            "seamless",
+            "Keep a repeating texture seamless: horizontally (x), vertically (y) or both (xy).",
+            options=["off", "x", "y", "xy"],
         ),
-        _host.advanced(
-            io.Boolean.Input(
-                "ensemble",
-                default=False,
-                optional=True,
-                tooltip="Best quality: the mean of what the model makes of the image in eight orientations, for eight times the work.",
-            )
+        _input(
+            io.Boolean,
+            "ensemble",
+            "Average the results of eight flips and rotations. Gives the best quality for eight times the work.",
         ),
-        *_size(),
     ]
+    return [size, *map(_host.advanced, [*advanced, *settings])]
 
 
-def wish(inputs: Mapping[str, Any]) -> Settings:
-    """What they ask for; those that are missing, as in graphs of before, ask for nothing special.
+def settings_from(inputs: Mapping[str, Any]) -> Settings:
+    """Return the settings that the inputs stand for. Missing inputs have their defaults.
 
     Args:
-        inputs: by their ids. The size is a choice, with its settings under ``size.factor`` and so on, as plain inputs give them; or the
-            choice is in a dictionary under ``size``, with its settings, as a dynamic input gives them.
+        inputs: values by input id. The size is a dictionary under ``size``, as dynamic inputs give it; or a choice under ``size`` with
+            its settings under ``size.factor`` and so on, as plain inputs give them.
     """
-    told = {name.removeprefix("size."): value for name, value in inputs.items()}
-    size = told.pop("size", OWN)
-    told |= {"size": size} if isinstance(size, str) else size
-    of = _DEFAULTS | {name: value for name, value in told.items() if value is not None}
-    its, make = _CHOICES[of["size"]]
+    given = {name.removeprefix("size."): value for name, value in inputs.items()}
+    if isinstance(given.get("size"), dict):
+        given |= given["size"]
+    values = _DEFAULTS | {name: value for name, value in given.items() if value is not None}
+    names, make = _SIZES[values["size"]]
     return Settings(
-        size=make(*(of[setting] for setting in its)),
-        filter=of["filter"],
-        tile=of["tile_size"] or None,
-        precision=of["precision"],
-        alpha=_COLOURS.get(of["alpha"], of["alpha"]),
-        seamless="" if of["seamless"] == "off" else of["seamless"],
-        ensemble=of["ensemble"],
-        compiled=of["compile"],
+        size=make(*(values[name] for name in names)),
+        filter=values["filter"],
+        tile=values["tile_size"] or None,
+        precision=values["precision"],
+        alpha=_COLOURS.get(values["alpha"], values["alpha"]),
+        seamless="" if values["seamless"] == "off" else values["seamless"],
+        ensemble=values["ensemble"],
+        compiled=values["compile"],
     )
 
 
-def _size() -> list[Any]:
-    """One that shows the settings of what is chosen, where the host has such a thing (from 0.8 on); else all, of which those count.
+def _input(kind: Any, name: str, tooltip: str, prefix: str = "", **options: Any) -> Any:
+    return kind.Input(prefix + name, display_name=name, default=_DEFAULTS[name], optional=True, tooltip=tooltip, **options)
 
-    Both are called the same in graphs that are run without a frontend: ``size``, ``size.factor`` and so on.
+
+def _size_inputs() -> tuple[Any, list[Any]]:
+    """Return the input `size`, and its settings where the host has no dynamic inputs (before 0.8).
+
+    Both kinds have the same ids in graphs for the API: ``size``, ``size.factor`` and so on.
     """
-    combo: Any = getattr(io, "DynamicCombo", None)
-    if combo is None:
-        choice = io.Combo.Input("size", options=list(_CHOICES), default=OWN, optional=True, tooltip=_TOOLTIP)
-        return [choice, *map(_host.advanced, _settings_of_size("size.").values())]
-    settings = _settings_of_size("")
+    dynamic: Any = getattr(io, "DynamicCombo", None)
+    if dynamic is None:
+        return _input(io.Combo, "size", _SIZE_TOOLTIP, options=list(_SIZES)), list(_size_settings("size.").values())
+    settings = _size_settings("")
     _host.advanced(settings["filter"])
     options = [
-        combo.Option(name, [settings[setting] for setting in (*its, "filter")] if its else []) for name, (its, _) in _CHOICES.items()
+        dynamic.Option(size, [settings[name] for name in (*names, "filter")] if names else []) for size, (names, _) in _SIZES.items()
     ]
-    return [combo.Input("size", options=options, optional=True, tooltip=_TOOLTIP)]
+    return dynamic.Input("size", options=options, optional=True, tooltip=_SIZE_TOOLTIP), []
 
 
-def _settings_of_size(prefix: str) -> dict[str, Any]:
-    def of(kind: Any, name: str, **settings: Any) -> Any:
-        return kind.Input(prefix + name, display_name=name, default=_DEFAULTS[name], optional=True, **settings)
-
+def _size_settings(prefix: str) -> dict[str, Any]:
     pixels = {"min": 1, "max": 65536, "step": 1}
-    return {
-        "factor": of(io.Float, "factor", min=0.01, max=1000.0, step=0.01, tooltip="So many times as large as the image."),
-        "pixels": of(io.Int, "pixels", **pixels, tooltip="Length of the longest or the shortest side, in pixels. The other side follows."),
-        "width": of(io.Int, "width", **pixels, tooltip="Width of the result, in pixels."),
-        "height": of(io.Int, "height", **pixels, tooltip="Height of the result, in pixels."),
-        "fit": of(
+    settings: list[tuple[Any, str, str, dict[str, Any]]] = [
+        (io.Float, "factor", "Enlargement factor, such as 1.5 or 2.", {"min": 0.01, "max": 1000.0, "step": 0.01}),
+        (io.Int, "pixels", "Length of the chosen side in pixels. The other side keeps the proportions.", pixels),
+        (io.Int, "width", "Width of the result in pixels.", pixels),
+        (io.Int, "height", "Height of the result in pixels.", pixels),
+        (
             io.Combo,
             "fit",
-            options=list(sizes.FITS),
-            tooltip="If the image has other proportions: stretch changes them; fit makes it as large as goes into that width and height; "
-            "fill covers them, and cuts off what is over.",
+            "How to handle other proportions: stretch distorts, fit keeps everything, fill crops the excess.",
+            {"options": list(sizes.FITS)},
         ),
-        "megapixels": of(io.Float, "megapixels", min=0.01, max=4096.0, step=0.01, tooltip="Millions of pixels of the result."),
-        "filter": of(
+        (io.Float, "megapixels", "Size of the result in millions of pixels.", {"min": 0.01, "max": 4096.0, "step": 0.01}),
+        (
             io.Combo,
             "filter",
-            options=list(FILTERS),
-            tooltip="What resizes after the model: lanczos is the sharpest, bicubic rings less, area is the plain mean, for shrinking.",
+            "Resize filter applied after the model. lanczos is sharpest, bicubic rings less, area suits shrinking.",
+            {"options": list(FILTERS)},
         ),
-    }
+    ]
+    return {name: _input(kind, name, tooltip, prefix, **options) for kind, name, tooltip, options in settings}

@@ -1,4 +1,4 @@
-"""Load SPAN Model."""
+"""The node Load SPAN Model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from . import _host
 
 
 class LoadSPANModel(io.ComfyNode):
-    """A network of the SPAN family from a file, or one of those that come with the pack."""
+    """Loads a network of the SPAN family, built in or from a file."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -19,15 +19,14 @@ class LoadSPANModel(io.ComfyNode):
             node_id="LoadSPANModel",
             display_name="Load SPAN Model",
             category="loaders",
-            description="Loads a super-resolution network of the SPAN family. The official networks come with the pack, so that nothing "
-            "needs to be downloaded. The model works in every node that upscales with a model.",
+            description="Load a super-resolution network of the SPAN family, built in or from a file. The model works in every node that "
+            "takes an upscale model.",
             inputs=[
                 io.Combo.Input(
                     "model_name",
                     options=[*builtin_names(), *_host.model_files()],
                     default="spanx4_ch52",
-                    tooltip="First the authors' own networks, x2 and x4 (ch48 is a little faster, but hard edges of drawings may break in "
-                    "it), then your files in models/upscale_models: .safetensors, .pth, .pt, .ckpt, .onnx and ncnn pairs.",
+                    tooltip="Built-in network, or a file in models/upscale_models. ch52 is safer for drawings; ch48 is slightly faster.",
                 ),
                 _host.advanced(
                     io.Combo.Input(
@@ -35,8 +34,7 @@ class LoadSPANModel(io.ComfyNode):
                         options=["auto", *NAMED, "custom"],
                         default="auto",
                         optional=True,
-                        tooltip="What the model does to its image first. auto: as its file states; where it does not, the model is asked "
-                        "with a small picture. Only if colours come out wrong is there something to choose here.",
+                        tooltip="How the model normalises its input image. Keep auto unless the colours come out wrong.",
                     )
                 ),
                 _host.advanced(
@@ -44,17 +42,21 @@ class LoadSPANModel(io.ComfyNode):
                         "mean_and_range",
                         default=normalisation_text(IMAGENET),
                         optional=True,
-                        tooltip="With custom: the mean of R, G and B, and the range, as the model was trained with; four numbers.",
+                        tooltip="Mean of R, G and B, then the range, used when normalise is custom.",
                     )
                 ),
             ],
-            outputs=[io.UpscaleModel.Output(display_name="upscale_model", tooltip="For SPAN Upscale, or Upscale Image (using Model).")],
+            outputs=[
+                io.UpscaleModel.Output(
+                    display_name="upscale_model", tooltip="Model for SPAN Upscale or any other node that takes an upscale model."
+                )
+            ],
         )
-        return _host.found_by(schema, "upscaler", "upscale model", "super-resolution", "SPANPlus", "SPANF", "ESPAN", "ncnn", "ONNX")
+        return _host.with_aliases(schema, "upscaler", "upscale model", "super-resolution", "SPANPlus", "SPANF", "ESPAN", "ncnn", "ONNX")
 
     @classmethod
     def fingerprint_inputs(cls, model_name: str, **others: str) -> str:
-        """Differs once a file has been replaced, so that it is loaded again."""
+        """Return a value that changes when the file is replaced, so that the host loads it again."""
         path = _host.model_path(model_name)
         if path is None:
             return model_name
@@ -63,5 +65,5 @@ class LoadSPANModel(io.ComfyNode):
 
     @classmethod
     def execute(cls, model_name: str, normalise: str = "auto", mean_and_range: str = "") -> io.NodeOutput:
-        wish = mean_and_range if normalise == "custom" else normalise
-        return io.NodeOutput(_host.adopt(load(_host.model_path(model_name) or model_name, normalise=wish)))
+        model = load(_host.model_path(model_name) or model_name, normalise=mean_and_range if normalise == "custom" else normalise)
+        return io.NodeOutput(_host.manage(model))

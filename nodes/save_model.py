@@ -1,4 +1,4 @@
-"""Save SPAN Model."""
+"""The node Save SPAN Model."""
 
 from __future__ import annotations
 
@@ -6,20 +6,23 @@ import torch
 from comfy_api.latest import io
 
 from ..span_arch import save
+from ..span_arch.models.build import Model
+from ..span_arch.models.save import Form
 from . import _host
 
-_FORMATS: dict[str, dict[str, str]] = {
-    "safetensors": {"suffix": ".safetensors"},
-    "safetensors, training form": {"suffix": ".safetensors", "form": "training"},
-    "pth": {"suffix": ".pth"},
-    "pth, training form": {"suffix": ".pth", "form": "training"},
-    "onnx": {"suffix": ".onnx"},
-    "ncnn": {"suffix": ".param"},
+_FORMATS: dict[str, tuple[str, Form]] = {
+    "safetensors": (".safetensors", "fused"),
+    "safetensors, training form": (".safetensors", "training"),
+    "pth": (".pth", "fused"),
+    "pth, training form": (".pth", "training"),
+    "onnx": (".onnx", "fused"),
+    "ncnn": (".param", "fused"),
 }
+"""The formats, each with the suffix of the file and the form of the network."""
 
 
 class SaveSPANModel(io.ComfyNode):
-    """A network of the SPAN family as a file, for this pack or for another program."""
+    """Saves a network of the SPAN family for this pack or another program."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -27,38 +30,37 @@ class SaveSPANModel(io.ComfyNode):
             node_id="SaveSPANModel",
             display_name="Save SPAN Model",
             category="loaders",
-            description="Writes a network of the SPAN family to a file for this pack or for another program, tries it there on a small "
-            "picture, and compares. The file goes into the output folder.",
+            description="Save a network of the SPAN family to the output folder, for this pack or another program. The node keeps the file "
+            "only if it reproduces the model.",
             is_output_node=True,
             hidden=[io.Hidden.unique_id],
             inputs=[
-                io.UpscaleModel.Input("upscale_model", tooltip="A model of the SPAN family, from Load SPAN Model or another loader."),
+                io.UpscaleModel.Input("upscale_model", tooltip="Model of the SPAN family to save."),
                 io.String.Input(
                     "filename_prefix",
                     default="upscale_models/SPAN",
-                    tooltip="Folder and beginning of the name, in the output folder. A number and the scale follow, as in SPAN_00001_x4.",
+                    tooltip="Folder and start of the file name; number and scale follow, as in SPAN_00001_x4.",
                 ),
                 io.Combo.Input(
                     "format",
                     options=list(_FORMATS),
                     default="safetensors",
-                    tooltip="safetensors: small, for this pack. Training form: for chaiNNer, spandrel, ComfyUI without this pack. onnx: "
-                    "for onnxruntime, OpenVINO, TensorRT. ncnn: for Upscayl.",
+                    tooltip="File format: safetensors for this pack, training form for chaiNNer, onnx, or ncnn for Upscayl.",
                 ),
                 io.Combo.Input(
                     "dtype",
                     options=["float32", "float16"],
                     default="float32",
-                    tooltip="Type of the weights. float16 halves the file and is usual for ncnn; the pictures hardly differ.",
+                    tooltip="Number format of the weights. float16 halves the file size with hardly any loss.",
                 ),
             ],
             outputs=[],
         )
-        return _host.found_by(schema, "export upscale model", "convert upscale model", "ONNX", "ncnn", "Upscayl", "chaiNNer")
+        return _host.with_aliases(schema, "export upscale model", "convert upscale model", "ONNX", "ncnn", "Upscayl", "chaiNNer")
 
     @classmethod
-    def execute(cls, upscale_model, filename_prefix, format, dtype) -> io.NodeOutput:
-        options = dict(_FORMATS[format])
-        path = _host.new_file(filename_prefix, f"x{upscale_model.scale}{options.pop('suffix')}")
-        save(upscale_model, path, dtype=getattr(torch, dtype), **options)
-        return io.NodeOutput(ui=_host.shown(f"{path.name}: tried, and saved in {path.parent}", cls))
+    def execute(cls, upscale_model: Model, filename_prefix: str, format: str, dtype: str) -> io.NodeOutput:
+        suffix, form = _FORMATS[format]
+        path = _host.new_file(filename_prefix, f"x{upscale_model.scale}{suffix}")
+        save(upscale_model, path, form=form, dtype=getattr(torch, dtype))
+        return io.NodeOutput(ui=_host.show_text(f"{path.name}: checked and saved in {path.parent}", cls))

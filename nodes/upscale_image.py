@@ -1,16 +1,20 @@
-"""SPAN Upscale."""
+"""The node SPAN Upscale."""
 
 from __future__ import annotations
 
-from comfy_api.latest import io
+from typing import Any
 
-from ..span_arch import Context, upscale
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..span_arch import upscale
+from ..span_arch.models.build import Model
 from . import _host, _inputs
-from ._preview import Display
+from ._display import Display
 
 
 class SPANUpscale(io.ComfyNode):
-    """An image or a batch, upscaled with any upscale model."""
+    """Upscales an image or a batch with any upscale model."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -18,23 +22,19 @@ class SPANUpscale(io.ComfyNode):
             node_id="SPANUpscale",
             display_name="SPAN Upscale",
             category="image/upscaling",
-            description="Upscales an image, or a batch of images, with a network of the SPAN family or any other upscale model.",
+            description="Upscale an image or a batch with a network of the SPAN family or any other upscale model.",
             hidden=[io.Hidden.unique_id],
             inputs=[
-                io.UpscaleModel.Input("upscale_model", tooltip="From Load SPAN Model, or from any other loader of upscale models."),
-                io.Image.Input("image", tooltip="Grey, RGB or RGBA; one image or a batch."),
-                *_inputs.inputs(),
+                io.UpscaleModel.Input("upscale_model", tooltip="Model from Load SPAN Model or any other upscale model loader."),
+                io.Image.Input("image", tooltip="Image or batch to upscale: grey, RGB or RGBA."),
+                *_inputs.upscale_inputs(),
             ],
-            outputs=[io.Image.Output(display_name="image", tooltip="The upscaled image or batch.")],
+            outputs=[io.Image.Output(display_name="image", tooltip="Upscaled image or batch.")],
         )
-        return _host.found_by(schema, "upscaler", "enlarge", "super-resolution", "upscale image with model", "ESRGAN", "tiled upscale")
+        return _host.with_aliases(schema, "upscaler", "enlarge", "super-resolution", "upscale image with model", "ESRGAN", "tiled upscale")
 
     @classmethod
-    def execute(cls, upscale_model, image, **inputs) -> io.NodeOutput:
-        settings = _inputs.wish(inputs)
-        with Display(cls, len(image)) as display:
-            context = Context(
-                _host.device_of(upscale_model), _host.room_for(upscale_model), display.progress, display.report, _host.empty_image
-            )
-            result = upscale(upscale_model, image, settings, context)
+    def execute(cls, upscale_model: Model, image: Tensor, **inputs: Any) -> io.NodeOutput:
+        with Display.open(cls, len(image)) as display:
+            result = upscale(upscale_model, image, _inputs.settings_from(inputs), display.context(upscale_model))
         return io.NodeOutput(result, ui=display.ui)

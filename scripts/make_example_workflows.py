@@ -1,9 +1,9 @@
 #!/usr/bin/env python
-"""Makes example_workflows/*.json and subgraphs/*.json, in the form in which ComfyUI's frontend saves graphs.
+"""Write example_workflows/*.json and subgraphs/*.json in the format of ComfyUI's frontend.
 
 python scripts/make_example_workflows.py
 
-With --print it writes nothing but standard output. The pictures beside the workflows are parts of screenshots, made by hand after a run.
+With --print the script prints the files and writes none. The .jpg files next to the workflows are crops of screenshots, made by hand.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ SOCKETS: dict[str, tuple[str, str]] = {
     "SPANUpscale": ("upscale_model:UPSCALE_MODEL image:IMAGE", "image:IMAGE"),
     "VAEDecode": ("samples:LATENT vae:VAE", "IMAGE:IMAGE"),
 }
-"""Inputs and outputs that can be connected, each with its type, by type of node; of those that all hosts have."""
+"""Input and output sockets with their types, by node type. Only nodes that every supported host has, except ImageCompare."""
 
 OWN = dict.fromkeys(("LoadSPANModel", "SPANUpscale"), "span-upscale")
-"""The pack that a node is from, by which hosts find what is missing; others are the host's own."""
+"""The pack of each of our nodes, by which the host finds a missing pack. All other nodes are the host's own."""
 
 
 @dataclass
@@ -56,13 +56,13 @@ class Node:
     """A node of a graph.
 
     Args:
-        kind: its type.
-        at: left and top, in pixels of the canvas.
-        size: width and height.
-        widgets: their values, in the order of the widgets; those that are left out at the end have their defaults.
-        inputs: by name, the number of the node, counted from 1, and of its output, counted from 0, that each comes from.
-        title: if it is not that of its type.
-        models: what the host offers to download, if it is missing.
+        kind: node type.
+        at: left and top, in canvas pixels.
+        size: width and height, in canvas pixels.
+        widgets: widget values in order. Values omitted at the end have their defaults.
+        inputs: the source of each connected input, as the number of a node (from 1) and of its output (from 0).
+        title: title, if it differs from the default of the type.
+        models: model files that the host offers to download if they are missing.
     """
 
     kind: str
@@ -75,7 +75,7 @@ class Node:
 
     @property
     def sockets(self) -> tuple[dict[str, str], dict[str, str]]:
-        """The types of its inputs and of its outputs, by their names."""
+        """The types of the inputs and of the outputs, by name."""
         inputs, outputs = (dict(socket.split(":") for socket in sockets.split()) for sockets in SOCKETS[self.kind])
         return inputs, outputs
 
@@ -89,7 +89,7 @@ def load_image(at: tuple[int, int] = (0, 0)) -> Node:
 
 
 def load_model(at: tuple[int, int], name: str = "spanx4_ch52") -> Node:
-    # Not ch48, which breaks up at some of the hard edges of the host's example.png.
+    # ch48 leaves speckles at some hard edges of the host's example.png.
     return Node("LoadSPANModel", at, (300, 110), [name, "auto"])
 
 
@@ -98,7 +98,7 @@ def upscale(at: tuple[int, int], model: int, image: tuple[int, int] | None, *, s
         "SPANUpscale",
         at,
         (300, 480),
-        [0, "auto", False, "resize", seamless, False, "model scale"],
+        ["model scale", 0, "auto", False, "resize", seamless, False],
         {"upscale_model": (model, 0)} | ({"image": image} if image else {}),
     )
 
@@ -108,7 +108,7 @@ def save(at: tuple[int, int], image: int, prefix: str) -> Node:
 
 
 def serialised(nodes: list[Node]) -> tuple[list[dict[str, Any]], list[list[Any]]]:
-    """The nodes and the links of a graph, as the frontend writes them."""
+    """Return the nodes and the links of a graph in the format of the frontend."""
     links: list[list[Any]] = []
     for number, node in enumerate(nodes, 1):
         kinds, names = node.sockets[0], list(node.sockets[0])
@@ -159,13 +159,13 @@ def workflow(*nodes: Node) -> dict[str, Any]:
 
 def image() -> dict[str, Any]:
     about = """
-The picture comes out four times as wide and as high.
+This workflow makes an image four times as wide and four times as high.
 
-- **Load SPAN Model** offers the networks that come with the pack, for x2 and x4, and your own files in `models/upscale_models`.
-- **size** of *SPAN Upscale* takes any other size: a factor, a side, a width and height, or megapixels.
-- The advanced inputs have to do with memory, precision, transparency, textures and best quality; their defaults will do.
+- **Load SPAN Model** lists the built-in networks (x2 and x4) and your own files in `models/upscale_models`.
+- **size** of *SPAN Upscale* sets any other size: a factor, a side, a width and height, or megapixels.
+- The advanced inputs control memory, precision, transparency and textures. You can leave them as they are.
 
-Every node has a help page: choose *Node Info* above a node that is selected.
+Every node has a help page: select the node and click *Node Info*.
 """
     return workflow(
         load_image((380, 0)),
@@ -178,9 +178,9 @@ Every node has a help page: choose *Node Info* above a node that is selected.
 
 def after_diffusion() -> dict[str, Any]:
     about = f"""
-A picture of 512x512 is made, and comes out at 2048x2048: *SPAN Upscale* follows *VAE Decode*.
+This workflow generates an image of 512x512 pixels and upscales it to 2048x2048. *SPAN Upscale* comes right after *VAE Decode*.
 
-If you do not have the checkpoint, ComfyUI offers to download it to `models/checkpoints`; or choose any other of yours:
+If the checkpoint is missing, ComfyUI offers to download it to `models/checkpoints`. You can also choose another checkpoint.
 
 [{CHECKPOINT}]({ARCHIVE}{CHECKPOINT})
 """
@@ -207,11 +207,11 @@ If you do not have the checkpoint, ComfyUI offers to download it to `models/chec
 
 def seamless() -> dict[str, Any]:
     about = """
-A texture that repeats itself still does so when it is larger: **seamless** of *SPAN Upscale*, among its advanced inputs, is `xy`. For one \
-that repeats itself only from left to right, take `x`; from top to bottom, `y`.
+This workflow upscales a repeating texture, and the result still repeats without a seam. The advanced input **seamless** of *SPAN \
+Upscale* is set to `xy`. Use `x` for a texture that repeats from left to right only, and `y` for one that repeats from top to bottom only.
 
-The texture here is the example and its mirror images. If you have one of your own, connect it to *SPAN Upscale* instead. On the right the \
-result lies beside itself; there is no seam between the pieces.
+The texture here is built from the example image and its mirror images. Connect your own texture to *SPAN Upscale* instead. The preview on \
+the right shows two copies of the result side by side.
 """
     mirrored, flipped = ["y-axis: horizontally"], ["x-axis: vertically"]
     right, down = ["right", True, 0, "white"], ["down", True, 0, "white"]
@@ -226,21 +226,20 @@ result lies beside itself; there is no seam between the pieces.
         upscale((1380, 0), 7, (6, 0), seamless="xy"),
         save((1720, 0), 8, "SPAN_texture"),
         Node("ImageStitch", (1720, 460), (280, 190), right, {"image1": (8, 0), "image2": (8, 0)}),
-        Node("PreviewImage", (2120, 0), (480, 300), [], {"images": (10, 0)}, title="The result beside itself"),
+        Node("PreviewImage", (2120, 0), (480, 300), [], {"images": (10, 0)}, title="Two copies side by side"),
         note(about, 300),
     )
 
 
 def transparent() -> dict[str, Any]:
     about = """
-*Load Image* gives transparency apart from the picture, as a mask that is white where the picture is **transparent**. *Join Image with \
-Alpha* takes just such a mask, and turns it round itself: connect it as it is, without *Invert Mask*. *SPAN Upscale* then keeps the \
-transparency, and *Save Image* writes it.
+*Load Image* puts transparency into a separate mask, which is white where the image is **transparent**. *Join Image with Alpha* expects \
+exactly this mask, so *Invert Mask* is not needed. *SPAN Upscale* keeps the transparency, and *Save Image* writes it.
 
-The example has no transparency. So its sky is made transparent here, and added to the mask of *Load Image*; with a picture of your own, \
-the two nodes at the bottom change nothing, unless it has the very same blue.
+The example image is opaque, so the two nodes at the bottom make its sky transparent. They leave your own image alone, unless it contains \
+exactly the same blue.
 
-**alpha**, among the advanced inputs, takes a colour behind the picture instead, or has the model upscale the transparency too.
+The advanced input **alpha** can also fill the transparent parts with a colour, or let the model upscale the transparency.
 """
     return workflow(
         load_image((380, 0)),
@@ -256,11 +255,11 @@ the two nodes at the bottom change nothing, unless it has the very same blue.
 
 def frames() -> dict[str, Any]:
     about = """
-A batch is upscaled frame by frame, however many there are: memory is taken for the result and for what one frame needs. It is then made \
-into a video.
+This workflow upscales a batch of frames and turns it into a video. *SPAN Upscale* works frame by frame, so besides the result it needs \
+memory for one frame only.
 
-The frames here are the example and its mirror image, in turn. For a video of your own, put *Load Video* and *Get Video Components* in \
-their place, and connect **audio** and **fps** of the latter to *Create Video*.
+The frames here alternate between the example image and its mirror image. To use your own video, replace them with *Load Video* and *Get \
+Video Components*, and connect **audio** and **fps** of the latter to *Create Video*. For long videos, use *SPAN Upscale Video*.
 """
     return workflow(
         load_image((380, 0)),
@@ -278,12 +277,13 @@ their place, and connect **audio** and **fps** of the latter to *Create Video*.
 
 def before_and_after() -> dict[str, Any]:
     about = """
-Move the pointer over *Compare Images*: on one side is what a bicubic filter makes of a small picture, on the other what SPAN does.
+Move the pointer over *Compare Images*: one side shows a small image enlarged by a bicubic filter, the other side the same image upscaled \
+by SPAN.
 
-The example is made small first, so that there is something to see; leave *Upscale Image* out for a small picture of your own.
+*Upscale Image* shrinks the example first, so that the difference is visible. Remove it if your own image is small.
 
-*Compare Images* shows its pictures with Nodes 2.0, which is switched on in ComfyUI's menu. Older versions, such as 0.3.64, do not have \
-it: delete it there, and look at the two pictures below.
+*Compare Images* needs Nodes 2.0, which you switch on in ComfyUI's menu. Older versions of ComfyUI, such as 0.3.64, do not have this node: \
+delete it and compare the two previews below it.
 """
     return workflow(
         load_image((380, 0)),
@@ -306,13 +306,13 @@ WORKFLOWS = {
     "Frames to video": frames,
     "Before and after": before_and_after,
 }
-"""By the names that the template browser shows."""
+"""The workflows, by the names that the template browser shows."""
 
 BLUEPRINT = "Upscale Image (SPAN)"
 
 
 def blueprint() -> dict[str, Any]:
-    """A subgraph of the loader and the upscaler, as one node: an image in, an image out, and the widgets to choose a model and a size."""
+    """Return a subgraph of loader and upscaler: one image in, one image out, and two widgets for the model and the size."""
     inside, links = serialised([load_model((0, 0)), upscale((360, 0), 1, None)])
     kind = str(uuid.uuid5(uuid.NAMESPACE_URL, f"span-upscale/{BLUEPRINT}"))
     entry, leave = len(links) + 1, len(links) + 2
@@ -354,8 +354,7 @@ def blueprint() -> dict[str, Any]:
         "links": [dict(zip(keys, link, strict=True)) for link in links],
         "extra": {},
         "category": "Image Tools/Upscale",
-        "description": "Upscales an image, or a batch of images, with a network of the SPAN family. Sizes other than the model's own are "
-        "twice, 2048 pixels a side, 1920x1080 or 4 megapixels; for any others, take the nodes that are in it.",
+        "description": "Upscale an image or a batch with a network of the SPAN family. Open the subgraph to change the other inputs.",
     }
     return {
         "revision": 0,
@@ -369,7 +368,7 @@ def blueprint() -> dict[str, Any]:
 
 
 def files() -> dict[str, str]:
-    """What the files hold, by their paths from the root."""
+    """Return the text of each file by its path from the root."""
     graphs = {f"example_workflows/{name}.json": make() for name, make in WORKFLOWS.items()} | {f"subgraphs/{BLUEPRINT}.json": blueprint()}
     return {path: json.dumps(graph, indent=1) + "\n" for path, graph in graphs.items()}
 

@@ -1,7 +1,7 @@
-"""A real ComfyUI with the pack in it, started without a GPU.
+"""A real ComfyUI with the pack installed, running on the CPU.
 
-Needs the tree of a ComfyUI in ``COMFYUI_DIR``, and in ``COMFYUI_PYTHON`` a Python that has its requirements and this pack's; by
-default that is the Python of the tests.
+``COMFYUI_DIR`` names the folder of ComfyUI. ``COMFYUI_PYTHON`` names a Python with its requirements and ours, by default the Python of
+the tests.
 """
 
 from __future__ import annotations
@@ -59,15 +59,19 @@ class Host:
             time.sleep(0.1)
         raise TimeoutError(prompt)
 
-    def picture(self, graph: dict[str, Any]) -> torch.Tensor:
-        """(H, W, C) in 0..1: what the graph saves."""
+    def run(self, graph: dict[str, Any]) -> dict[str, Any]:
+        """Run a graph that succeeds, and return its outputs."""
         ended = self.wait(self.queue(graph))
         assert ended["status"]["status_str"] == "success", ended["status"]
-        file = ended["outputs"]["save"]["images"][0]["filename"]
+        return ended["outputs"]
+
+    def image(self, graph: dict[str, Any]) -> torch.Tensor:
+        """Run a graph and return the image that it saves, (H, W, C) in 0..1."""
+        file = self.run(graph)["save"]["images"][0]["filename"]
         return torch.from_numpy(np.array(Image.open(self.folder / "output" / file).convert("RGB"))) / 255
 
     def message(self, graph: dict[str, Any]) -> str:
-        """What the user is told of the error in which the graph ends."""
+        """Run a graph that fails, and return its error message."""
         messages = dict(self.wait(self.queue(graph))["status"]["messages"])
         return messages["execution_error"]["exception_message"]
 
@@ -75,29 +79,20 @@ class Host:
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Iterator[Host]:
     if not COMFYUI:
-        pytest.skip("COMFYUI_DIR names no tree of ComfyUI")
+        pytest.skip("COMFYUI_DIR is not set to a folder of ComfyUI")
     folder = tmp_path_factory.mktemp("comfyui")
     for name in ("custom_nodes", "models/upscale_models", "input", "output"):
         (folder / name).mkdir(parents=True)
     (folder / "custom_nodes" / "span-upscale").symlink_to(PACK, target_is_directory=True)
     shutil.copy(data / "golden" / "64x64.png", folder / "input")
-    shutil.copy(Path(COMFYUI or "") / "input" / "example.png", folder / "input")  # as every new installation has it
+    shutil.copy(Path(COMFYUI) / "input" / "example.png", folder / "input")  # part of every new installation
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (1500, 1500, 3), dtype=np.uint8)).save(folder / "input" / "large.png")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with (folder / "log.txt").open("w") as log:
-        arguments = [
-            "--cpu",
-            "--disable-api-nodes",
-            "--base-directory",
-            str(folder),
-            "--port",
-            str(port),
-            "--database-url",
-            "sqlite:///:memory:",
-        ]
-        process = subprocess.Popen([PYTHON, "main.py", *arguments], cwd=COMFYUI, stdout=log, stderr=subprocess.STDOUT)
+        options = f"--cpu --disable-api-nodes --port {port} --database-url sqlite:///:memory: --base-directory".split()
+        process = subprocess.Popen([PYTHON, "main.py", *options, str(folder)], cwd=COMFYUI, stdout=log, stderr=subprocess.STDOUT)
         running = Host(folder, port)
         try:
             for _ in range(180):

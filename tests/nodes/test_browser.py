@@ -1,7 +1,7 @@
-"""The pack in a real ComfyUI with its real frontend, used as its users do: in a browser, with both of its renderers of nodes.
+"""The pack in a real ComfyUI with its frontend in a browser, with both node renderers.
 
-Needs what tests/comfyui.py needs, playwright, and Chromium at ``CHROMIUM``, by default where Debian has it. ``SPAN_SCREENSHOTS`` names a
-folder for pictures of what was seen.
+These tests need what tests/comfyui.py needs, playwright, and Chromium. ``CHROMIUM`` names its executable, by default Debian's.
+``SPAN_SCREENSHOTS`` names a folder for screenshots.
 """
 
 from __future__ import annotations
@@ -26,76 +26,76 @@ from ..comfyui import PACK, Host
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 SCREENSHOTS = os.environ.get("SPAN_SCREENSHOTS")
 SETTINGS = {
-    "Comfy.TutorialCompleted": True,  # no welcome in the way
-    "Comfy.Workflow.Persist": False,  # nor the workflow of the last test
+    "Comfy.TutorialCompleted": True,  # no welcome dialog
+    "Comfy.Workflow.Persist": False,  # no workflow of the last test
 }
 
 pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("playwright") is None, reason="playwright is not installed"),
-    pytest.mark.skipif(not Path(CHROMIUM).is_file(), reason=f"there is no browser at {CHROMIUM}: CHROMIUM names none"),
+    pytest.mark.skipif(not Path(CHROMIUM).is_file(), reason=f"there is no browser at {CHROMIUM}; set CHROMIUM"),
 ]
 
 
 class Window:
-    """ComfyUI in a window of the browser."""
+    """ComfyUI in a browser window."""
 
     def __init__(self, page: Any, host: Host) -> None:
         self.page, self.host = page, host
         self.complaints: list[str] = []
-        page.set_default_timeout(120_000)  # a busy machine takes its time
+        page.set_default_timeout(120_000)  # the machine may be busy
         page.on("console", self._listen)
         page.on("pageerror", lambda error: self._complain(str(error.stack)))
         page.goto(host.url)
         page.wait_for_function("() => Boolean(window.app?.canvas?.graph && window.LiteGraph?.registered_node_types.SPANUpscale)")
         page.get_by_test_id("queue-button").first.wait_for()
         page.evaluate("""() => {
-            window.seen = [];
+            window.events = [];
             for (const kind of ["execution_start", "progress", "execution_success", "execution_error", "execution_interrupted"])
-                app.api.addEventListener(kind, ({ detail }) => seen.push([kind, detail]));
+                app.api.addEventListener(kind, ({ detail }) => events.push([kind, detail]));
             for (const kind of ["b_preview", "b_preview_with_metadata"])
-                app.api.addEventListener(kind, () => seen.push(["preview", {}]));
+                app.api.addEventListener(kind, () => events.push(["preview", {}]));
         }""")
 
     def evaluate(self, code: str, *values: Any) -> Any:
         return self.page.evaluate(f"async (values) => {{ {code} }}", values)
 
     def load(self, graph: dict[str, Any]) -> None:
-        """Lays out a graph that is in the form in which hosts are asked to run it."""
+        """Open a graph in the API format."""
         self.evaluate("await app.loadApiJson(values[0], 'graph'); app.canvas.ds.reset(); app.canvas.setDirty(true, true)", graph)
         self.page.wait_for_timeout(300)
 
     def reload(self) -> None:
-        """What closing a saved workflow and opening it again does."""
+        """Close the workflow and open it again, as if it had been saved."""
         self.evaluate("await app.loadGraphData(JSON.parse(JSON.stringify(app.graph.serialize())))")
 
     def node(self, type: str, code: str) -> Any:
-        """The value of an expression in ``node``."""
+        """Return the value of a JavaScript expression in ``node``."""
         return self.evaluate(f"const node = app.graph.nodes.find((node) => node.type === values[0]); return {code}", type)
 
     def title_of(self, type: str) -> tuple[float, float]:
-        """A place on the title of a node, in pixels of the window."""
+        """Return a point on the title of a node, in window pixels."""
         scaled = "(node.pos[i] + at + app.canvas.ds.offset[i]) * app.canvas.ds.scale"
         x, y = self.node(type, f"[60, -12].map((at, i) => {scaled})")
         box = self.page.locator("#graph-canvas").bounding_box()
         return box["x"] + x, box["y"] + y
 
     def choose(self, type: str, entry: str) -> None:
-        """An entry of the menu of a node."""
+        """Choose an entry of the context menu of a node."""
         self.page.mouse.click(*self.title_of(type), button="right")
         self.page.get_by_text(entry, exact=True).first.click()
 
     def run(self) -> None:
-        self.evaluate("seen.length = 0")
+        self.evaluate("events.length = 0")
         self.page.get_by_test_id("queue-button").first.click()
 
     def wait_for(self, *kinds: str) -> list[Any]:
-        """The first event of one of the kinds since the graph was run."""
-        self.page.wait_for_function("(kinds) => seen.some(([kind]) => kinds.includes(kind))", arg=list(kinds))
-        return self.evaluate("return seen.find(([kind]) => values.includes(kind))", *kinds)
+        """Return the first event of one of the kinds since the run started."""
+        self.page.wait_for_function("(kinds) => events.some(([kind]) => kinds.includes(kind))", arg=list(kinds))
+        return self.evaluate("return events.find(([kind]) => values.includes(kind))", *kinds)
 
     def finish(self) -> None:
-        kind, told = self.wait_for("execution_success", "execution_error")
-        assert kind == "execution_success", told
+        kind, detail = self.wait_for("execution_success", "execution_error")
+        assert kind == "execution_success", detail
 
     def wait_until(self, type: str, code: str) -> None:
         found = "app.graph.nodes.find((node) => node.type === type)"
@@ -123,12 +123,12 @@ def browser() -> Iterator[Any]:
 @pytest.fixture(params=["canvas", "vue"])
 def window(host: Host, browser: Any, request: pytest.FixtureRequest) -> Iterator[Window]:
     host.post("/settings", **SETTINGS, **{"Comfy.VueNodes.Enabled": request.param == "vue"})
-    host.post("/free", unload_models=True, free_memory=True)  # so that a graph of the last test is run again
+    host.post("/free", unload_models=True, free_memory=True)  # so that no node is cached from the last test
     page = browser.new_page(viewport={"width": 1600, "height": 1000})
     opened = Window(page, host)
     if request.param == "vue" and not opened.evaluate("return Boolean(app.collectNodeMenuItems)"):
         page.close()
-        pytest.skip("this frontend's other renderer is a preview that draws no links")
+        pytest.skip("the Vue renderer of this frontend is a preview without links")
     yield opened
     if SCREENSHOTS:
         Path(SCREENSHOTS).mkdir(parents=True, exist_ok=True)
@@ -148,7 +148,7 @@ def graph(image: str = "64x64.png", model: str = "spanx4_ch48") -> dict[str, Any
 
 
 @pytest.mark.parametrize(("words", "nodes"), [("span", ["SPAN Upscale", "Load SPAN Model"]), ("upscale", ["SPAN Upscale"])])
-def test_the_nodes_are_found(window: Window, words: str, nodes: list[str]) -> None:
+def test_the_search_finds_the_nodes(window: Window, words: str, nodes: list[str]) -> None:
     window.evaluate("await app.extensionManager.command.execute('Workspace.SearchBox.Toggle')")
     window.page.wait_for_function("() => document.activeElement.tagName === 'INPUT'")
     window.page.keyboard.type(words)
@@ -156,7 +156,7 @@ def test_the_nodes_are_found(window: Window, words: str, nodes: list[str]) -> No
         window.page.get_by_text(node).first.wait_for()
 
 
-def test_the_menu_of_an_image_builds_a_graph_that_runs(window: Window) -> None:
+def test_the_menu_of_an_image_output_adds_a_working_upscaler(window: Window) -> None:
     window.load({"1": graph()["1"], "4": {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}}})
     window.choose("LoadImage", "Upscale with SPAN")
     assert window.node("SPANUpscale", "node.inputs.slice(0, 2).map((_, i) => node.getInputNode(i)?.type)") == ["LoadSPANModel", "LoadImage"]
@@ -169,14 +169,14 @@ def test_the_menu_of_an_image_builds_a_graph_that_runs(window: Window) -> None:
     assert window.evaluate("const [node] = app.graph.findNodesByType('PreviewImage'); return app.nodeOutputs[node.id].images.length") == 1
 
 
-def test_no_other_node_has_that_entry(window: Window) -> None:
+def test_nodes_without_an_image_output_have_no_menu_entry(window: Window) -> None:
     window.load(graph())
     window.page.mouse.click(*window.title_of("LoadSPANModel"), button="right")
     window.page.get_by_text("Bypass", exact=True).first.wait_for()
     assert window.page.get_by_text("Upscale with SPAN").count() == 0
 
 
-def test_the_menu_inside_a_subgraph_adds_to_the_subgraph(window: Window) -> None:
+def test_the_menu_entry_works_inside_a_subgraph(window: Window) -> None:
     window.load(graph())
     inside = window.evaluate("""
         const image = app.graph.nodes.find((node) => node.type === "LoadImage");
@@ -189,7 +189,7 @@ def test_the_menu_inside_a_subgraph_adds_to_the_subgraph(window: Window) -> None
     assert sorted(inside) == ["LoadImage", "LoadSPANModel", "SPANUpscale"]
 
 
-def test_a_run_moves_the_progress_bar_shows_the_picture_and_leaves_its_reports_for_good(window: Window) -> None:
+def test_a_run_shows_progress_and_a_preview_and_keeps_its_reports(window: Window) -> None:
     window.load(graph("large.png", "spanx2_ch48"))
     window.run()
     _, progress = window.wait_for("progress")
@@ -206,7 +206,7 @@ def test_a_run_moves_the_progress_bar_shows_the_picture_and_leaves_its_reports_f
     assert "last run" not in json.dumps(window.evaluate("return (await app.graphToPrompt()).output"))
 
 
-def test_cancel_stops_within_two_seconds_and_the_next_run_works(window: Window) -> None:
+def test_cancelling_takes_under_two_seconds_and_the_next_run_works(window: Window) -> None:
     window.load(graph("large.png", "spanx4_ch52"))
     window.run()
     window.wait_for("progress")
@@ -219,21 +219,21 @@ def test_cancel_stops_within_two_seconds_and_the_next_run_works(window: Window) 
     window.finish()
 
 
-def film_graph(host: Host, frames: int) -> dict[str, Any]:
-    film = host.folder / "input" / f"{frames}.mp4"
-    if not film.exists():
-        compose(host.folder / "film.nut", torch.rand(frames, 48, 64, 3), Fraction(24), torch.zeros(1, 1000 * frames))
-        copy_video(host.folder / "film.nut", film, settings=VideoSettings(pixel_format="yuv420p"))
+def video_graph(host: Host, frames: int) -> dict[str, Any]:
+    video = host.folder / "input" / f"{frames}.mp4"
+    if not video.exists():
+        compose(host.folder / "video.nut", torch.rand(frames, 48, 64, 3), Fraction(24), torch.zeros(1, 1000 * frames))
+        copy_video(host.folder / "video.nut", video, settings=VideoSettings(pixel_format="yuv420p"))
     return {
-        "1": {"class_type": "LoadVideo", "inputs": {"file": film.name}},
+        "1": {"class_type": "LoadVideo", "inputs": {"file": video.name}},
         "2": graph(model="spanx2_ch48")["2"],
         "3": {"class_type": "SPANUpscaleVideo", "inputs": {"upscale_model": ["2", 0], "video": ["1", 0], "codec": "h264"}},
         "4": {"class_type": "SaveVideo", "inputs": {"video": ["3", 0], "filename_prefix": "seen", "format": "auto", "codec": "auto"}},
     }
 
 
-def test_a_video_is_seen_on_its_way_and_plays_in_the_node(window: Window) -> None:
-    window.load(film_graph(window.host, 240))
+def test_a_video_shows_a_preview_and_then_plays_in_the_node(window: Window) -> None:
+    window.load(video_graph(window.host, 240))
     window.run()
     _, progress = window.wait_for("progress")
     assert str(progress["node"]) == "3"
@@ -246,46 +246,45 @@ def test_a_video_is_seen_on_its_way_and_plays_in_the_node(window: Window) -> Non
 
 
 def test_cancelling_a_video_leaves_no_file(window: Window) -> None:
-    def left() -> set[Path]:
+    def files() -> set[Path]:
         return {path for folder in ("temp", "output") for path in (window.host.folder / folder).rglob("*") if path.suffix != ".png"}
 
-    window.load(film_graph(window.host, 2000))
-    before = left()
+    window.load(video_graph(window.host, 2000))
+    before = files()
     window.run()
     window.wait_for("progress")
-    assert left() > before
+    assert files() > before
     start = time.monotonic()
     window.page.get_by_label("Cancel current run").first.click()
     window.wait_for("execution_interrupted")
     assert time.monotonic() - start < 2
-    assert left() == before
+    assert files() == before
 
 
-def test_an_error_is_shown_as_a_sentence(window: Window) -> None:
+def test_an_error_is_shown_without_a_traceback(window: Window) -> None:
     (window.host.folder / "models" / "upscale_models" / "page.pth").write_text("<!DOCTYPE html><title>Sign in</title>")
     window.host.get("/object_info/LoadSPANModel")
     window.load(graph(model="page.pth"))
     window.run()
-    _, told = window.wait_for("execution_error")
-    assert "Traceback" not in told["exception_message"]
+    _, error = window.wait_for("execution_error")
+    assert "Traceback" not in error["exception_message"]
     sentence, details = window.page.get_by_text("is a web page").first, window.page.get_by_test_id("error-overlay-see-errors")
     sentence.or_(details).first.wait_for()
-    if details.count():  # newer frontends fold the sentence away
+    if details.count():  # newer frontends hide the message at first
         details.click()
     sentence.wait_for()
 
 
-def test_the_help_page_opens_with_its_picture(window: Window) -> None:
+def test_the_help_page_opens_with_its_image(window: Window) -> None:
     window.load(graph())
     window.page.mouse.click(*window.title_of("SPANUpscale"))
     window.page.get_by_test_id("info-button").first.click()
-    picture = window.page.locator(".node-help-content img[src*=SPANUpscale]").first
-    picture.wait_for()
-    handle = picture.element_handle()
-    window.page.wait_for_function("(picture) => picture.complete && picture.naturalWidth > 0", arg=handle)
+    image = window.page.locator(".node-help-content img[src*=SPANUpscale]").first
+    image.wait_for()
+    window.page.wait_for_function("(image) => image.complete && image.naturalWidth > 0", arg=image.element_handle())
 
 
-def test_mean_and_range_is_grey_unless_custom(window: Window) -> None:
+def test_mean_and_range_is_grey_unless_normalise_is_custom(window: Window) -> None:
     grey = "node.widgets.find((widget) => widget.name === 'mean_and_range').disabled"
     choose = "node.widgets.find((widget) => widget.name === 'normalise').setValue"
     window.load(graph())
@@ -298,6 +297,23 @@ def test_mean_and_range_is_grey_unless_custom(window: Window) -> None:
     assert window.node("LoadSPANModel", grey) is True
 
 
+def test_a_reopened_workflow_keeps_a_size_and_the_inputs_after_it(window: Window) -> None:
+    values = {
+        "size": "width and height",
+        "size.width": 640,
+        "size.height": 360,
+        "size.fit": "fill",
+        "precision": "float32",
+        "seamless": "x",
+    }
+    opened = graph()
+    opened["3"]["inputs"] |= values
+    window.load(opened)
+    window.reload()
+    inputs = window.evaluate("return (await app.graphToPrompt()).output[3].inputs")
+    assert {name: inputs.get(name) for name in values} == values
+
+
 @pytest.mark.parametrize("path", sorted((PACK / "example_workflows").glob("*.json")), ids=lambda path: path.stem)
 def test_every_example_workflow_loads_and_runs(window: Window, path: Path) -> None:
     window.evaluate("await app.loadGraphData(values[0])", json.loads(path.read_text(encoding="utf-8")))
@@ -308,6 +324,6 @@ def test_every_example_workflow_loads_and_runs(window: Window, path: Path) -> No
         pytest.skip("this version has no node to compare images")
     assert missing == []
     if "diffusion" in path.stem:
-        pytest.skip("it loads; to run it takes a checkpoint of some gigabytes")
+        pytest.skip("the workflow loads, but running it needs a checkpoint of several gigabytes")
     window.run()
     window.finish()

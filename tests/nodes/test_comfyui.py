@@ -1,4 +1,4 @@
-"""The pack in a real ComfyUI, driven as its frontend drives it."""
+"""The pack in a real ComfyUI, driven through the HTTP API of its frontend."""
 
 from __future__ import annotations
 
@@ -21,6 +21,20 @@ from span_arch.video import VideoSettings, compose, copy_video, probe
 from ..comfyui import PACK, Host
 
 
+def read(path: Path) -> torch.Tensor:
+    """Return an image file as (H, W, 3) in 0..1."""
+    with Image.open(path) as file:
+        return torch.from_numpy(np.array(file.convert("RGB"))) / 255
+
+
+def golden_image(data: Path) -> torch.Tensor:
+    return read(data / "golden" / "64x64_spanx4_ch48.png")
+
+
+def assert_close(found: torch.Tensor, expected: torch.Tensor) -> None:
+    assert quality(found, expected, border=0).psnr >= 50
+
+
 def graph(
     model: str = "spanx4_ch48", image: str = "64x64.png", upscaler: str = "SPANUpscale", loader: str = "LoadSPANModel", **inputs: Any
 ) -> dict[str, Any]:
@@ -37,44 +51,38 @@ SETTINGS = {"tile_size": 0, "precision": "auto"}
 
 @pytest.mark.parametrize(("upscaler", "inputs"), [("SPANUpscale", SETTINGS), ("SPANUpscale", {"tile_size": 16, "precision": "float32"}),
                                                   ("ImageUpscaleWithModel", {})])  # fmt: skip
-def test_the_golden_picture(host: Host, data: Path, upscaler: str, inputs: dict[str, Any]) -> None:
-    golden = torch.from_numpy(np.array(Image.open(data / "golden" / "64x64_spanx4_ch48.png").convert("RGB"))) / 255
-    assert quality(host.picture(graph(upscaler=upscaler, **inputs)), golden, border=0).psnr >= 50
+def test_every_upscaler_gives_the_golden_image(host: Host, data: Path, upscaler: str, inputs: dict[str, Any]) -> None:
+    assert_close(host.image(graph(upscaler=upscaler, **inputs)), golden_image(data))
 
 
-def test_transparency_textures_and_the_ensemble(host: Host) -> None:
-    with Image.open(host.folder / "input" / "64x64.png") as file:
-        image = torch.from_numpy(np.array(file.convert("RGB")))[None] / 255
+def test_alpha_seamless_and_ensemble_have_an_effect(host: Host) -> None:
+    image = read(host.folder / "input" / "64x64.png")[None]
     expected = span_arch.upscale(span_arch.load("spanx4_ch48"), image, span_arch.Settings(seamless="xy", ensemble=True))[0]
-    found = host.picture(graph(**SETTINGS, alpha="white", seamless="xy", ensemble=True))
-    assert quality(found, expected, border=0).psnr >= 50
+    assert_close(host.image(graph(**SETTINGS, alpha="white", seamless="xy", ensemble=True)), expected)
 
 
-def test_a_model_of_the_hosts_own_loader(host: Host, data: Path) -> None:
+def test_our_upscaler_takes_a_model_of_the_hosts_loader(host: Host, data: Path) -> None:
     path = host.folder / "models" / "upscale_models" / "training.safetensors"
     span_arch.save(span_arch.load("spanx4_ch48"), path, form="training")
-    golden = torch.from_numpy(np.array(Image.open(data / "golden" / "64x64_spanx4_ch48.png").convert("RGB"))) / 255
-    assert quality(host.picture(graph(path.name, loader="UpscaleModelLoader", **SETTINGS)), golden, border=0).psnr >= 50
+    assert_close(host.image(graph(path.name, loader="UpscaleModelLoader", **SETTINGS)), golden_image(data))
 
 
 @pytest.mark.parametrize("name", ["span_ntire2024_ch28", "spanf_ntire2025", "espan_ntire2025"])
 @pytest.mark.parametrize("upscaler", ["ImageUpscaleWithModel", "SPANUpscale"])
-def test_the_hosts_own_loader_opens_the_whole_family(host: Host, data: Path, name: str, upscaler: str) -> None:
+def test_the_hosts_loader_opens_the_whole_family(host: Host, data: Path, name: str, upscaler: str) -> None:
     shutil.copy(data / "checkpoints" / f"{name}.pth", host.folder / "models" / "upscale_models")
     host.get("/object_info/UpscaleModelLoader")
     settings = SETTINGS if upscaler == "SPANUpscale" else {}
-    with Image.open(host.folder / "input" / "64x64.png") as file:
-        image = torch.from_numpy(np.array(file.convert("RGB")))[None] / 255
+    image = read(host.folder / "input" / "64x64.png")[None]
     expected = span_arch.upscale(span_arch.load(data / "checkpoints" / f"{name}.pth"), image, span_arch.Settings(precision="float32"))[0]
-    found = host.picture(graph(f"{name}.pth", loader="UpscaleModelLoader", upscaler=upscaler, **settings))
-    assert quality(found, expected, border=0).psnr >= 50
+    assert_close(host.image(graph(f"{name}.pth", loader="UpscaleModelLoader", upscaler=upscaler, **settings)), expected)
 
 
 @pytest.mark.parametrize(
     ("format", "suffix"),
     [("safetensors", "safetensors"), ("safetensors, training form", "safetensors"), ("pth", "pth"), ("onnx", "onnx"), ("ncnn", "param")],
 )
-def test_a_model_is_saved_and_loaded_again(host: Host, data: Path, format: str, suffix: str) -> None:
+def test_a_saved_model_loads_and_gives_the_same_image(host: Host, data: Path, format: str, suffix: str) -> None:
     prefix = f"upscale_models/{format.replace(', ', '-').replace(' ', '-')}"
     saving = {
         "model": {"class_type": "LoadSPANModel", "inputs": {"model_name": "spanx4_ch48"}},
@@ -83,27 +91,24 @@ def test_a_model_is_saved_and_loaded_again(host: Host, data: Path, format: str, 
             "inputs": {"upscale_model": ["model", 0], "filename_prefix": prefix, "format": format, "dtype": "float32"},
         },
     }
-    ended = host.wait(host.queue(saving))
-    assert ended["status"]["status_str"] == "success", ended["status"]
-    (text,) = ended["outputs"]["save"]["text"]
+    (text,) = host.run(saving)["save"]["text"]
     file = host.folder / "output" / f"{prefix}_00001_x4.{suffix}"
     assert text.startswith(file.name)
     for part in (file, file.with_suffix(".bin")):
         if part.exists():
             shutil.copy(part, host.folder / "models" / "upscale_models")
     assert file.name in json.dumps(host.get("/object_info/LoadSPANModel"))
-    golden = torch.from_numpy(np.array(Image.open(data / "golden" / "64x64_spanx4_ch48.png").convert("RGB"))) / 255
-    assert quality(host.picture(graph(file.name, **SETTINGS)), golden, border=0).psnr >= 50
+    assert_close(host.image(graph(file.name, **SETTINGS)), golden_image(data))
 
 
-def test_the_normalisation_can_be_said(host: Host) -> None:
-    plain = host.picture(graph(**SETTINGS))
+def test_the_normalisation_can_be_chosen(host: Host) -> None:
+    plain = host.image(graph(**SETTINGS))
     same = graph(**SETTINGS)
     same["model"]["inputs"] |= {"normalise": "custom", "mean_and_range": "0.4488, 0.4371, 0.4040, 255"}
     other = graph(**SETTINGS)
     other["model"]["inputs"] |= {"normalise": "none"}
-    assert torch.equal(host.picture(same), plain)
-    assert not torch.equal(host.picture(other), plain)
+    assert torch.equal(host.image(same), plain)
+    assert not torch.equal(host.image(other), plain)
     other["model"]["inputs"] |= {"normalise": "custom", "mean_and_range": "0.4"}
     assert "makes no sense" in host.message(other)
 
@@ -120,32 +125,32 @@ def test_the_normalisation_can_be_said(host: Host) -> None:
         ({"size": "megapixels", "size.megapixels": 0.01}, (100, 100)),
     ],
 )
-def test_the_size_can_be_asked_for(host: Host, size: dict[str, Any], expected: tuple[int, int]) -> None:
-    assert host.picture(graph(**SETTINGS, **size)).shape[:2] == expected
+def test_the_result_has_the_chosen_size(host: Host, size: dict[str, Any], expected: tuple[int, int]) -> None:
+    assert host.image(graph(**SETTINGS, **size)).shape[:2] == expected
 
 
-@pytest.mark.parametrize("made", ["loaded", "of images"])
-def test_a_video_is_upscaled_saved_and_played(host: Host, made: str) -> None:
-    compose(host.folder / "film.nut", torch.rand(12, 48, 64, 3), Fraction(24), torch.zeros(1, 24_000))
-    copy_video(host.folder / "film.nut", host.folder / "input" / "film.mp4", settings=VideoSettings(pixel_format="yuv420p"), overwrite=True)
+@pytest.mark.parametrize("source", ["loaded", "of images"])
+def test_a_video_is_upscaled_saved_and_played(host: Host, source: str) -> None:
+    compose(host.folder / "video.nut", torch.rand(12, 48, 64, 3), Fraction(24), torch.zeros(1, 24_000))
+    settings = VideoSettings(pixel_format="yuv420p")
+    copy_video(host.folder / "video.nut", host.folder / "input" / "video.mp4", settings=settings, overwrite=True)
     wired = graph(upscaler="SPANUpscaleVideo", model="spanx2_ch48", codec="h264")
     del wired["image"], wired["large"]["inputs"]["image"]
-    wired["film"] = {"class_type": "LoadVideo", "inputs": {"file": "film.mp4"}}
-    wired["parts"] = {"class_type": "GetVideoComponents", "inputs": {"video": ["film", 0]}}
-    wired["made"] = {"class_type": "CreateVideo", "inputs": {"images": ["parts", 0], "audio": ["parts", 1], "fps": 24.0}}
-    wired["large"]["inputs"]["video"] = ["film" if made == "loaded" else "made", 0]
+    wired["loaded"] = {"class_type": "LoadVideo", "inputs": {"file": "video.mp4"}}
+    wired["parts"] = {"class_type": "GetVideoComponents", "inputs": {"video": ["loaded", 0]}}
+    wired["of images"] = {"class_type": "CreateVideo", "inputs": {"images": ["parts", 0], "audio": ["parts", 1], "fps": 24.0}}
+    wired["large"]["inputs"]["video"] = [source, 0]
     wired["save"] = {
         "class_type": "SaveVideo",
-        "inputs": {"video": ["large", 0], "filename_prefix": "film", "format": "auto", "codec": "auto"},
+        "inputs": {"video": ["large", 0], "filename_prefix": "video", "format": "auto", "codec": "auto"},
     }
-    ended = host.wait(host.queue(wired))
-    assert ended["status"]["status_str"] == "success", ended["status"]
-    shown = ended["outputs"]["large"]
+    outputs = host.run(wired)
+    shown = outputs["large"]
     assert shown["text"][0].startswith("12 x 64x48 to 128x96 in ")
     assert shown["text"][0].endswith("Written by libx264.")
     played = shown["images"][0]
     assert played["type"] == "temp"
-    saved = host.folder / "output" / ended["outputs"]["save"]["images"][0]["filename"]
+    saved = host.folder / "output" / outputs["save"]["images"][0]["filename"]
     info = probe(saved)
     assert (info.width, info.height, info.frames, info.pixel_format, len(info.audio)) == (128, 96, 12, "yuv420p", 1)
     assert float(info.fps) == pytest.approx(24, rel=0.01)
@@ -155,19 +160,19 @@ def test_a_video_is_upscaled_saved_and_played(host: Host, made: str) -> None:
 def test_a_file_replaced_on_disk_is_loaded_again(host: Host) -> None:
     path = host.folder / "models" / "upscale_models" / "mine.safetensors"
     span_arch.save(span_arch.load("spanx4_ch48"), path)
-    first = host.picture(graph("mine.safetensors", **SETTINGS))
+    first = host.image(graph("mine.safetensors", **SETTINGS))
     span_arch.save(span_arch.load("spanx2_ch48"), path, overwrite=True)
-    second = host.picture(graph("mine.safetensors", **SETTINGS))
+    second = host.image(graph("mine.safetensors", **SETTINGS))
     assert (first.shape[0], second.shape[0]) == (256, 128)
 
 
-def test_the_host_shows_what_is_wrong_in_a_sentence(host: Host) -> None:
+def test_a_wrong_file_gives_a_plain_error_message(host: Host) -> None:
     (host.folder / "models" / "upscale_models" / "page.pth").write_text("<!DOCTYPE html><title>Sign in</title>")
     host.get("/object_info/LoadSPANModel")
     assert "is a web page" in host.message(graph("page.pth", **SETTINGS))
 
 
-def test_cancel_stops_it_within_two_seconds_and_the_next_run_works(host: Host) -> None:
+def test_cancelling_takes_under_two_seconds_and_the_next_run_works(host: Host) -> None:
     prompt = host.queue(graph(image="large.png", **SETTINGS))
     time.sleep(2)
     start = time.monotonic()
@@ -175,14 +180,14 @@ def test_cancel_stops_it_within_two_seconds_and_the_next_run_works(host: Host) -
     ended = host.wait(prompt)
     assert time.monotonic() - start < 2
     assert "execution_interrupted" in dict(ended["status"]["messages"])
-    assert host.picture(graph(**SETTINGS)).shape == (256, 256, 3)
+    assert host.image(graph(**SETTINGS)).shape == (256, 256, 3)
 
 
 @pytest.mark.parametrize("loader", ["LoadSPANModel", "UpscaleModelLoader"])
-def test_what_a_model_is(host: Host, loader: str) -> None:
+def test_the_info_node_describes_models_of_both_loaders(host: Host, loader: str) -> None:
     path = host.folder / "models" / "upscale_models" / "known.safetensors"
     span_arch.save(span_arch.load("spanx4_ch48"), path, form="training", dtype=torch.float16, overwrite=True)
-    telling = {
+    inspecting = {
         "model": {"class_type": loader, "inputs": {"model_name": path.name}},
         "info": {"class_type": "SPANModelInfo", "inputs": {"upscale_model": ["model", 0]}},
         "text": {"class_type": "PreviewAny", "inputs": {"source": ["info", 0]}},
@@ -190,14 +195,12 @@ def test_what_a_model_is(host: Host, loader: str) -> None:
         "checksum": {"class_type": "PreviewAny", "inputs": {"source": ["info", 10]}},
     }
     host.get(f"/object_info/{loader}")
-    ended = host.wait(host.queue(telling))
-    assert ended["status"]["status_str"] == "success", ended["status"]
-    told = {name: output["text"][0] for name, output in ended["outputs"].items()}
+    texts = {name: output["text"][0] for name, output in host.run(inspecting).items()}
     info = span_arch.describe(span_arch.load(path))
     ours = loader == "LoadSPANModel"
-    assert (told["scale"], told["checksum"]) == ("4", info.sha256 if ours else "unknown")
-    assert told["text"] == told["info"]
-    expected, found = str(info).splitlines(), told["info"].splitlines()
+    assert (texts["scale"], texts["checksum"]) == ("4", info.sha256 if ours else "unknown")
+    assert texts["text"] == texts["info"]
+    expected, found = str(info).splitlines(), texts["info"].splitlines()
     assert found == expected if ours else found[:6] == expected[:6]
 
 
@@ -211,11 +214,11 @@ def test_translations_and_help_pages_are_served(host: Host) -> None:
         assert served == file.read_bytes()
 
 
-def test_the_nodes_tell_what_they_are(host: Host) -> None:
+def test_nodes_and_inputs_have_descriptions(host: Host) -> None:
     for name in ("LoadSPANModel", "SaveSPANModel", "SPANModelInfo", "SPANUpscale"):
-        told = host.get(f"/object_info/{name}")[name]
-        inputs = {key: value for group in ("required", "optional") for key, value in told["input"].get(group, {}).items()}
-        assert told["description"]
-        assert told.get("search_aliases", True)  # of which hosts before 0.11 know nothing
+        info = host.get(f"/object_info/{name}")[name]
+        inputs = {key: value for group in ("required", "optional") for key, value in info["input"].get(group, {}).items()}
+        assert info["description"]
+        assert info.get("search_aliases", True)  # absent in hosts before 0.11
         assert all(settings[1:] and settings[1].get("tooltip") for settings in inputs.values()), (name, inputs)
     assert inputs["tile_size"][1]["advanced"] is True

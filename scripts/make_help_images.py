@@ -1,9 +1,9 @@
 #!/usr/bin/env python
-"""Makes js/docs/pictures: how each node is connected, and what SPAN Upscale makes of a picture.
+"""Write js/docs/images: a graph for each node, and a comparison of a bicubic filter and SPAN.
 
-python scripts/make_help_pictures.py
+python scripts/make_help_images.py
 
-The first are drawn here; the last is docs/before_after.png, made smaller.
+The script draws the graphs. The comparison is docs/before_after.png at a smaller size.
 """
 
 from __future__ import annotations
@@ -15,19 +15,20 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 ROOT = Path(__file__).parents[1]
+IMAGES = ROOT / "js" / "docs" / "images"
 sys.path.insert(0, str(ROOT))
-import span_arch  # noqa: E402 - from this checkout
+import span_arch  # noqa: E402 - the one in this checkout
 
 ROW, MARGIN, RADIUS = 26, 14, 5
 GROUND, BODY, HEAD, CHOSEN, TEXT = "#202020", "#353535", "#484848", "#2f6db5", "#dddddd"
 SOCKETS = {"video": "#c86464", "model": "#c8a24a", "image": "#64b5f6", "text": "#8fbf8f"}
-"""Colours, by what the name of a socket has in it."""
+"""Socket colours, by a word in the name of the socket."""
 FONT, SMALL = ImageFont.load_default(size=15), ImageFont.load_default(size=13)
 
 
 @dataclass(frozen=True)
 class Box:
-    """A node: where it is, and what it shows."""
+    """A node of a drawn graph: its place and its content."""
 
     title: str
     left: int
@@ -61,10 +62,10 @@ def load_model(top: int, *, chosen: bool = False) -> Box:
 
 
 def draw(name: str, boxes: list[Box], wires: list[tuple[int, str, int, str]]) -> None:
-    """A graph. A wire goes from an output of one box to an input of another."""
+    """Draw a graph. A wire goes from an output of one box to an input of another."""
     size = max(box.left + box.width for box in boxes) + 16, max(box.bottom for box in boxes) + 16
-    picture = Image.new("RGB", size, GROUND)
-    pen = ImageDraw.Draw(picture)
+    canvas = Image.new("RGB", size, GROUND)
+    pen = ImageDraw.Draw(canvas)
     for i, (start, output, end, into) in enumerate(wires):
         (x1, y1), (x2, y2) = boxes[start].socket(output), boxes[end].socket(into)
         middle = (x1 + x2) // 2 + 12 * i
@@ -86,7 +87,7 @@ def draw(name: str, boxes: list[Box], wires: list[tuple[int, str, int, str]]) ->
         for line in box.text.splitlines():
             pen.text((box.left + 14, y), line, TEXT, SMALL)
             y += 19
-    picture.quantize(48).save(ROOT / "js" / "docs" / "pictures" / name, optimize=True)
+    canvas.quantize(48).save(IMAGES / name, optimize=True)
 
 
 def main() -> None:
@@ -98,13 +99,13 @@ def main() -> None:
         [image, load_model(110, chosen=True), upscale, save],
         [(0, "image", 2, "image"), (1, "upscale_model", 2, "upscale_model"), (2, "image ", 3, "images")],
     )
-    film = Box("Load Video", 16, 16, 210, outputs=("video",))
+    video = Box("Load Video", 16, 16, 210, outputs=("video",))
     larger = Box(
         "SPAN Upscale Video", 290, 40, 210, inputs=("upscale_model", "video"), outputs=("video ",), widgets=("codec    h264",), chosen=True
     )
     draw(
         "SPANUpscaleVideo.png",
-        [film, load_model(110), larger, Box("Save Video", 564, 40, 150, inputs=("video",))],
+        [video, load_model(110), larger, Box("Save Video", 564, 40, 150, inputs=("video",))],
         [(0, "video", 2, "video"), (1, "upscale_model", 2, "upscale_model"), (2, "video ", 3, "video")],
     )
     wire = [(0, "upscale_model", 1, "upscale_model")]
@@ -116,7 +117,7 @@ def main() -> None:
     draw("SaveSPANModel.png", [load_model(16), writer], wire)
     with Image.open(ROOT / "docs" / "before_after.png") as file:
         small = file.convert("RGB").resize((file.width * 5 // 8, file.height * 5 // 8), Image.Resampling.LANCZOS)
-    small.save(ROOT / "js" / "docs" / "pictures" / "SPANUpscale.jpg", quality=85, optimize=True)
+    small.save(IMAGES / "SPANUpscale.jpg", quality=85, optimize=True)
 
 
 if __name__ == "__main__":
