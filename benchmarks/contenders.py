@@ -38,7 +38,7 @@ def ours(folder: Path, image: np.ndarray, tile: int, precision: str) -> Run:
 
     model = span_arch.load(folder / "fused.safetensors")
     batch = torch.from_numpy(image)
-    return lambda: span_arch.upscale(model, batch, tile=tile or None, precision=precision)
+    return lambda: span_arch.upscale(model, batch, span_arch.Settings(tile=tile or None, precision=precision))
 
 
 def spandrel(folder: Path, image: np.ndarray, tile: int) -> Run:

@@ -28,6 +28,9 @@ from ..span_arch.video import Source, compose
 
 _FOLDER = "upscale_models"
 
+_STEPS = 1000
+"""Steps of the host's progress bar."""
+
 
 def advanced(widget: Any) -> Any:
     """Marks an input as one for experts, which newer frontends fold away. As an argument the host takes that from 0.10 on only."""
@@ -96,15 +99,16 @@ def room_for(model: Model) -> Callable[[int], int]:
     return room
 
 
-def progress() -> Callable[[int, int, Image.Image | None], None]:
-    """Moves the host's progress bar, with a preview or without, and raises the host's own exception if its user has asked to stop."""
-    bar: Any = None
+def progress() -> Callable[[float, Image.Image | None], None]:
+    """Return a function that moves the host's progress bar to a share of 1 and shows a preview.
 
-    def move(done: int, total: int, preview: Image.Image | None) -> None:
-        nonlocal bar
+    It raises the host's own exception if the user has asked to stop.
+    """
+    bar: Any = comfy.utils.ProgressBar(_STEPS)
+
+    def move(done: float, preview: Image.Image | None) -> None:
         management.throw_exception_if_processing_interrupted()
-        bar = bar or comfy.utils.ProgressBar(total)
-        bar.update_absolute(done, total, preview and ("JPEG", preview, max(preview.size)))
+        bar.update_absolute(round(done * _STEPS), _STEPS, preview and ("JPEG", preview, max(preview.size)))
 
     return move
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from ..span_arch import upscale
+from ..span_arch import Context, upscale
 from . import _host, _inputs
-from ._preview import Seen
+from ._preview import Display
 
 
 class SPANUpscale(io.ComfyNode):
@@ -32,15 +32,9 @@ class SPANUpscale(io.ComfyNode):
     @classmethod
     def execute(cls, upscale_model, image, **inputs) -> io.NodeOutput:
         settings = _inputs.wish(inputs)
-        with Seen(cls, len(image)) as seen:
-            result = upscale(
-                upscale_model,
-                image,
-                **vars(settings),
-                device=_host.device_of(upscale_model),
-                allocate=seen.growing(image),
-                room=_host.room_for(upscale_model),
-                progress=seen.progress,
-                report=seen.report,
+        with Display(cls, len(image)) as display:
+            context = Context(
+                _host.device_of(upscale_model), _host.room_for(upscale_model), display.progress, display.report, _host.empty_image
             )
-        return io.NodeOutput(result, ui=seen.ui)
+            result = upscale(upscale_model, image, settings, context)
+        return io.NodeOutput(result, ui=display.ui)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
+from ..span_arch import Context
 from ..span_arch.video import VideoSettings, probe, upscale_video
 from . import _host, _inputs
-from ._preview import Seen
+from ._preview import Display
 
 _FILES = {"auto": ".mp4", "h264": ".mp4", "hevc": ".mp4", "av1": ".mp4", "vp9": ".webm", "prores": ".mov", "ffv1": ".mkv"}
 """The codecs to choose from, and the files that they are put into unless others are asked for."""
@@ -84,21 +85,19 @@ class SPANUpscaleVideo(io.ComfyNode):
         target = _host.new_file("SPAN", suffix, temporary=True)
         with _host.video_file(video) as (source, start, duration, made):
             pixels = pixel_format if pixel_format != _SAME else "yuv420p" if made and codec not in _FOR_WORK else None
-            count = probe(source).frames_in(start, duration)
-            with Seen(cls, count) as seen:
+            count = probe(source).frames_in(start, duration) or None
+            with Display(cls, count) as display:
+                context = Context(_host.device_of(upscale_model), _host.room_for(upscale_model), display.progress)
                 reports = upscale_video(
                     upscale_model,
                     source,
                     target,
                     settings,
                     VideoSettings(codec, quality if quality >= 0 else None, None, pixels),
+                    context,
                     start=start,
                     duration=duration,
                     count=count,
-                    device=_host.device_of(upscale_model),
-                    room=_host.room_for(upscale_model),
-                    progress=seen.progress,
-                    look=seen.passing,
                 )
-                seen.report(*reports)
-        return io.NodeOutput(_host.video(target), ui=seen.ui | _host.played(target))
+                display.report(*reports)
+        return io.NodeOutput(_host.video(target), ui=display.ui | _host.played(target))

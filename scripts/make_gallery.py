@@ -32,7 +32,7 @@ def small(picture: Image.Image) -> Image.Image:
 
 def by_span(picture: Image.Image) -> Image.Image:
     image = torch.from_numpy(np.array(picture))[None] / 255
-    large = span_arch.upscale(span_arch.load(NETWORK), image, precision="float32")[0]
+    large = span_arch.upscale(span_arch.load(NETWORK), image, span_arch.Settings(precision="float32"))[0]
     return Image.fromarray((large * 255).round().byte().numpy())
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from . import errors
 from .archs.normalisation import Normalisation
+from .engine.context import Context
+from .engine.progress import Progress
 from .engine.report import Report
 from .engine.settings import Settings
 from .errors import SpanArchError
@@ -16,9 +18,11 @@ from .models.spandrel_plugin import register
 from .upscale import upscale, upscale_frames
 
 __all__ = [
+    "Context",
     "FamilyModel",
     "ModelInfo",
     "Normalisation",
+    "Progress",
     "Report",
     "Settings",
     "Source",

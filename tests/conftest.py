@@ -9,6 +9,8 @@ import pytest
 import torch
 from hypothesis import settings
 
+from .comfyui import host as host
+
 settings.register_profile("house", deadline=None, derandomize="CI" in os.environ)  # a slow machine is no fault of the code
 settings.load_profile("house")
 

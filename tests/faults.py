@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from span_arch import Progress
+
 
 class Stop(BaseException):
     """What a host may raise to cancel."""
 
 
-def stop_at(call: int) -> Callable[[int, int], None]:
-    """A progress that cancels when it is told for so many times."""
-    calls: list[int] = []
+def stop_at(call: int) -> Callable[[Progress], None]:
+    """Return a progress listener that cancels at a certain call."""
+    calls: list[Progress] = []
 
-    def progress(done: int, total: int) -> None:
-        calls.append(done)
+    def listen(progress: Progress) -> None:
+        calls.append(progress)
         if len(calls) == call:
             raise Stop
 
-    return progress
+    return listen

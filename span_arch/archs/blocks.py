@@ -65,7 +65,13 @@ def attention(t: Tensor, x: Tensor) -> Tensor:
     return (t + x) * (torch.sigmoid(t) - 0.5)
 
 
-class SPAB(nn.Module):
+class ParameterFreeAttention(nn.Module):
+    """A block that ends in `attention`. A device may have a faster function for it, which takes the place of ``attend``."""
+
+    attend: Callable[[Tensor, Tensor], Tensor] = staticmethod(attention)
+
+
+class SPAB(ParameterFreeAttention):
     """Swift parameter-free attention block (arXiv 2311.12770, section 3.1).
 
     (B, c, H, W) -> the block's output and what leaves its first activation, both (B, c, H, W).
@@ -73,8 +79,6 @@ class SPAB(nn.Module):
     The authors return the output of ``c1_r`` itself, but activate it in place, so that what their networks were trained
     with is the value *after* the activation. That is SiLU in the paper; SPANPlus has another.
     """
-
-    attend = staticmethod(attention)
 
     def __init__(self, channels: int, conv: ConvForm = FusedConv3XC, activation: Activation = F.silu) -> None:
         super().__init__()

@@ -13,14 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .blocks import SPAB, FusedConv3XC, attention
+from .blocks import SPAB, FusedConv3XC, ParameterFreeAttention
 from .record import Architecture, count_blocks, scale_and_channels
 
 
-class ShortSPAB(nn.Module):
+class ShortSPAB(ParameterFreeAttention):
     """A `SPAB` of two convolutions, of which only the output is asked for. (B, c, H, W) -> (B, c, H, W)."""
-
-    attend = staticmethod(attention)
 
     def __init__(self, channels: int) -> None:
         super().__init__()

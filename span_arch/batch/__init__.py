@@ -14,7 +14,7 @@ Jobs and outcomes can be pickled; `run_job` does one job with a model that is lo
 from .estimate import Estimate, estimate
 from .find import Found, find
 from .inspect_inputs import Foresight, foresee
-from .job import Job, Outcome, Progress
+from .job import Job, Outcome
 from .kinds import Formats, default_codec, formats_of
 from .run import run_job, upscale_jobs
 
@@ -25,7 +25,6 @@ __all__ = [
     "Found",
     "Job",
     "Outcome",
-    "Progress",
     "default_codec",
     "estimate",
     "find",

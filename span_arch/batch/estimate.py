@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import torch
 
+from ..engine.context import Context
 from ..engine.settings import Settings
 from ..models.build import Model
 from ..upscale import upscale_frames
@@ -34,13 +35,13 @@ class Estimate:
     """Of all results, uncompressed."""
 
 
-def estimate(model: Model, jobs: Sequence[tuple[Job, Foresight]], *, device: torch.device | str | None = None) -> Estimate:
+def estimate(model: Model, jobs: Sequence[tuple[Job, Foresight]], context: Context | None = None) -> Estimate:
     """Upscales a small image of noise for every kind of settings among the jobs, and reckons from there.
 
     Args:
         model: as in `upscale_frames`.
         jobs: with what was foreseen of each.
-        device: as in `upscale_frames`.
+        context: as in `upscale_frames`.
 
     Raises:
         SpanArchError: as `upscale_frames`.
@@ -51,16 +52,16 @@ def estimate(model: Model, jobs: Sequence[tuple[Job, Foresight]], *, device: tor
     for job, foresight in jobs:
         plain = replace(job.settings, size=None)
         if plain not in speeds:
-            speeds[plain] = _seconds_per_pixel(model, plain, largest, device)
+            speeds[plain] = _seconds_per_pixel(model, plain, largest, context)
         seconds += speeds[plain] * foresight.frames * foresight.shown
     return Estimate(seconds, sum(seen.pixels for _, seen in jobs), sum(seen.bytes for _, seen in jobs))
 
 
-def _seconds_per_pixel(model: Model, settings: Settings, like: Foresight, device: torch.device | str | None) -> float:
+def _seconds_per_pixel(model: Model, settings: Settings, like: Foresight, context: Context | None) -> float:
     height, width = (min(side, _SIDE) for side in like.before)
     image = torch.rand(height, width, 3)
     ends = [time.perf_counter()]
     for _ in range(_RUNS):
-        list(upscale_frames(model, [image], settings, device=device))
+        list(upscale_frames(model, [image], settings, context))
         ends.append(time.perf_counter())
     return min(end - begun for begun, end in pairwise(ends)) / (height * width)

@@ -7,23 +7,23 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from queue import Empty, SimpleQueue
 
-import torch
 from torch import Tensor
 
 from .._util.channel import Channel
 from .._util.threads import helpers
-from ..engine.report import Reporter
+from ..engine.context import Context
+from ..engine.progress import Progress
 from ..errors import SpanArchError
 from ..image_files import Animation, Frame, ImageInfo, check_fits, check_format, read_images, write_images
 from ..image_ops.sizes import Pair, route
 from ..models.build import Model
 from ..upscale import upscale_frames
 from .inspect_inputs import result_channels
-from .job import Job, Outcome, Progress, check_target, failed
+from .job import Job, Outcome, check_target, failed
 
 _READ_AHEAD = 2
 _WRITE_BEHIND = 1  # results are large
@@ -58,6 +58,8 @@ class _Read:
 
     picture: _Picture
     frame: Frame
+    index: int
+    """Its place among the frames of the picture."""
     last: bool
 
 
@@ -75,25 +77,21 @@ _Item = _Read | _Broken | Outcome
 def upscale_images(
     model: Model,
     jobs: Sequence[Job],
-    *,
-    device: torch.device | str | None = None,
-    room: Callable[[int], int] | None = None,
-    progress: Progress | None = None,
-    report: Reporter | None = None,
+    context: Context,
 ) -> Iterator[Outcome]:
     """Does jobs, all of pictures and with the same settings, in one stream through the network.
 
     Arguments and outcomes are as in `upscale_jobs`.
     """
     read, writing, outcomes = Channel[_Item](_READ_AHEAD), Channel[_Picture](_WRITE_BEHIND), SimpleQueue[Outcome]()
-    run = partial(upscale_frames, model, settings=jobs[0].settings, device=device, room=room, report=report)
+    run = partial(upscale_frames, model, settings=jobs[0].settings)
     current: _Picture | None = None
     told = 0
     with helpers(2) as pool:
         try:
             pool.submit(_read_all, model, jobs, read)
             pool.submit(_write_all, writing, outcomes)
-            for item, result in _Stream(run, iter(read), outcomes, progress):
+            for item, result in _Stream(run, iter(read), outcomes, context):
                 current = item.picture
                 _hand_over(item, result, writing)
                 for outcome in _there(outcomes):
@@ -112,10 +110,10 @@ class _Stream:
     """Frames through the network in one stream, which is begun anew behind a frame that ends it.
 
     Args:
-        run: upscales frames as they come; takes ``progress``.
+        run: upscales frames as they come; takes ``context``.
         items: what was read.
         outcomes: takes those of pictures that nobody writes.
-        progress: as in `upscale_jobs`.
+        context: as in `upscale_jobs`.
     """
 
     def __init__(
@@ -123,12 +121,15 @@ class _Stream:
         run: Callable[..., Iterator[Tensor]],
         items: Iterator[_Item],
         outcomes: SimpleQueue[Outcome],
-        progress: Progress | None,
+        context: Context,
     ) -> None:
         self._run, self._items, self._outcomes = run, items, outcomes
-        self._tally = None if progress is None else _Tally(progress)
+        self._listener = context.progress
+        self._context = replace(context, progress=None if context.progress is None else self._listen)
         self._inside: deque[_Read] = deque()
-        """Frames that the network has not given back yet."""
+        """Frames that the network has not returned yet."""
+        self._returned = 0
+        """Frames that it has returned since the stream began."""
 
     def __iter__(self) -> Iterator[tuple[_Read, Tensor]]:
         """Each frame and its result, of pictures that have not failed."""
@@ -145,18 +146,25 @@ class _Stream:
 
     def _upscaled(self, items: Iterable[_Read]) -> Iterator[tuple[_Read, Tensor]]:
         self._inside.clear()
-        for result in self._run(self._taken(items), progress=self._tally):
+        self._returned = 0
+        for result in self._run(self._taken(items), context=self._context):
             item = self._inside.popleft()
-            if self._tally is not None and item.last:
-                self._tally.end(item.picture)
+            self._returned += 1
+            if self._listener is not None and item.last:
+                self._listener(Progress(item.picture.count, 0, item.picture.count, item.picture.job))
             yield item, result
 
     def _taken(self, items: Iterable[_Read]) -> Iterator[Tensor]:
         for item in items:
             self._inside.append(item)
-            if self._tally is not None:
-                self._tally.take(item.picture)
             yield item.frame.image[0]
+
+    def _listen(self, progress: Progress) -> None:
+        """Report the progress of the stream as that of the image that the frame in work belongs to."""
+        place = progress.frame - self._returned
+        if self._listener is not None and place < len(self._inside):
+            item = self._inside[place]
+            self._listener(replace(progress, item=item.picture.job, frame=item.index, frames=item.picture.count))
 
     def _frames(self) -> Iterator[_Read]:
         for item in self._items:
@@ -180,36 +188,6 @@ class _Stream:
         picture.fail(error)
         if not picture.begun:
             self._outcomes.put(failed(picture.job, error))
-
-
-class _Tally:
-    """Tells how far a picture is, by what a stream tells of itself."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._picture: _Picture | None = None
-        self._taken = self._whole = 0
-        self._before: int | None = None
-
-    def take(self, picture: _Picture) -> None:
-        """Another frame is on its way into the stream."""
-        if picture is not self._picture:
-            self._picture, self._taken, self._whole, self._before = picture, 0, 0, None
-        self._taken += 1
-
-    def end(self, picture: _Picture) -> None:
-        """The last result of a picture is there, of which the stream itself tells only by the way."""
-        if picture is self._picture:
-            self._progress(picture.job, self._whole, self._whole)
-            self._picture = None
-
-    def __call__(self, done: int, total: int) -> None:
-        if self._picture is None:
-            return
-        if self._before is None:
-            self._before = done
-        self._whole = (total - self._before) * self._picture.count // self._taken  # the stream knows of those that it has taken
-        self._progress(self._picture.job, done - self._before, self._whole)
 
 
 def _hand_over(item: _Read, result: Tensor, writing: Channel[_Picture]) -> None:
@@ -258,12 +236,12 @@ def _read(model: Model, job: Job) -> Iterator[_Item]:
         check_target(job)
         animation = read_images(job.source)
         frames = iter(animation.frames)
-        frame = next(frames, None)
+        frame, index = next(frames, None), 0
         while frame is not None:
             picture = picture or _begun(model, job, animation, frame)
             following = next(frames, None)
-            yield _Read(picture, frame, last=following is None)
-            frame = following
+            yield _Read(picture, frame, index, last=following is None)
+            frame, index = following, index + 1
     except Exception as error:
         yield failed(job, error) if picture is None else _Broken(picture, error)
 

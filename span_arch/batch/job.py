@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -81,10 +80,6 @@ class Outcome:
         many = f"{self.frames} x " if self.frames > 1 else ""
         text = f"{self.job.target}: {many}{self.before[1]}x{self.before[0]} to {self.after[1]}x{self.after[0]}."
         return " ".join([text, *self.notes])
-
-
-Progress = Callable[[Job, int, int], None]
-"""Is told a job, how many pixels of it the network has been shown, and how many there are to show in all."""
 
 
 def check_target(job: Job) -> None:

@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import replace
 
-import torch
-
-from ..engine.report import Reporter
+from ..engine.context import Context
+from ..engine.progress import Progress
 from ..models.build import Model
 from ..video import probe, upscale_video, upscale_video_resumably
-from .job import Job, Outcome, Progress, check_target, failed
+from .job import Job, Outcome, check_target, failed
 
 
-def upscale_one_video(
-    model: Model,
-    job: Job,
-    *,
-    device: torch.device | str | None = None,
-    room: Callable[[int], int] | None = None,
-    progress: Progress | None = None,
-    report: Reporter | None = None,
-) -> Outcome:
+def upscale_one_video(model: Model, job: Job, context: Context) -> Outcome:
     """Does a job of a video. Arguments and the outcome are as in `upscale_jobs`."""
     stopped: list[Exception] = []
 
-    def tell(done: int, total: int) -> None:
+    def listen(progress: Progress) -> None:
         try:
-            if progress is not None:
-                progress(job, done, total)
+            if context.progress is not None:
+                context.progress(replace(progress, item=job))
         except Exception as error:
             stopped.append(error)
             raise
@@ -42,16 +33,14 @@ def upscale_one_video(
             job.target,
             job.settings,
             job.video_settings,
+            replace(context, progress=listen),
             overwrite=job.existing == "replace",
-            count=probe(job.source).frames,
-            device=device,
-            room=room,
-            progress=tell,
+            count=probe(job.source).frames or None,
         )
     except Exception as error:
         if stopped:
             raise
         return failed(job, error)
-    if report is not None:
-        report(told)
+    if context.report is not None:
+        context.report(told)
     return Outcome(job, "done", frames=written.frames, before=told.source, after=told.result, notes=written.warnings)

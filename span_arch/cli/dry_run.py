@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from ..batch import Foresight, Job, estimate, foresee
+from ..engine.context import Context
 from ..errors import SpanArchError
 from ..models.build import FamilyModel
 
@@ -30,7 +31,7 @@ def tell_what_would_be_done(model: FamilyModel, jobs: Sequence[Job], device: tor
         known.append((job, seen))
         print(f"{job.source} -> {job.target}: {_line(seen)}")
     if known:
-        whole = estimate(model, known, device=device)
+        whole = estimate(model, known, Context(device=device))
         print(
             f"{len(known)} to upscale: {whole.pixels / 1e6:,.1f} megapixels, {whole.bytes / 1e6:,.1f} MB before they are compressed. "
             f"Estimated from a short run on {device}: {_time(whole.seconds)}."

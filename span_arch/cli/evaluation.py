@@ -9,6 +9,7 @@ from pathlib import Path
 from torch import Tensor
 
 from ..engine.precision import Precision
+from ..engine.settings import Settings
 from ..errors import ImageError
 from ..image_files import read_image
 from ..image_ops.metrics import Quality, quality
@@ -54,7 +55,7 @@ def evaluate(
     for name, small, large in pairs(folder):
         if progress is not None:
             progress(name)
-        result = upscale(model, _rgb(read_image(small).image), precision=precision, ensemble=ensemble)[0]
+        result = upscale(model, _rgb(read_image(small).image), Settings(precision=precision, ensemble=ensemble))[0]
         original = _rgb(read_image(large).image)[0]
         height, width = result.shape[:2]
         if not (0 <= original.shape[0] - height < model.scale and 0 <= original.shape[1] - width < model.scale):

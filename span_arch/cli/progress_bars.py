@@ -9,7 +9,7 @@ from typing import Any
 from tqdm import tqdm
 
 from ..batch import Job
-from ..engine.progress import Progress, progress_bar
+from ..engine.progress import Progress, ProgressListener, progress_bar
 
 _SOON = 1.0
 """Seconds after which a file has a bar of its own."""
@@ -30,7 +30,7 @@ class Bars:
         self._files: Any = tqdm(total=files, unit="file", dynamic_ncols=True, disable=None if self._many else True)
         self._job: Job | None = None
         self._inner = ExitStack()
-        self._within: Progress = _nothing
+        self._show: ProgressListener | None = None
 
     def __enter__(self) -> Bars:
         return self
@@ -39,12 +39,12 @@ class Bars:
         self._inner.close()
         self._files.close()
 
-    def __call__(self, job: Job, done: int, total: int) -> None:
-        """Is told of the pixels of a job."""
+    def __call__(self, progress: Progress) -> None:
+        """Show the progress of a job."""
         self._check()
-        if job is not self._job:
-            self._begin(job)
-        self._within(done, total)
+        if progress.item is not self._job or self._show is None:
+            self._show = self._begin(progress)
+        self._show(progress)
 
     def tick(self) -> None:
         """Another file is done with."""
@@ -56,12 +56,9 @@ class Bars:
         with tqdm.external_write_mode():
             print(line)
 
-    def _begin(self, job: Job) -> None:
+    def _begin(self, progress: Progress) -> ProgressListener:
         self._inner.close()
+        job: Job = progress.item
         self._job = job
         below: dict[str, Any] = {"position": 1, "delay": _SOON, "desc": job.source.name[:_LONGEST_NAME]} if self._many else {}
-        self._within = self._inner.enter_context(progress_bar(disable=None, leave=False, **below))
-
-
-def _nothing(*_: int) -> None:
-    pass
+        return self._inner.enter_context(progress_bar(progress.frames, disable=None, leave=False, **below))

@@ -15,6 +15,7 @@ import torch
 from .._util.memory import best_device
 from ..batch import Found, Job, Outcome, default_codec, find, formats_of, upscale_jobs
 from ..cluster import upscale_on_ray
+from ..engine.context import Context
 from ..engine.report import Report, Reporter
 from ..errors import OptionError
 from ..models.build import FamilyModel
@@ -138,7 +139,7 @@ def _work(model: FamilyModel, jobs: Sequence[Job], ray: str | None, device: torc
     with (
         patient() as check,
         Bars(len(jobs), check) as bars,
-        closing(upscale_jobs(model, jobs, device=device, progress=bars, report=report)) as stream,
+        closing(upscale_jobs(model, jobs, Context(device, progress=bars, report=report))) as stream,
     ):
         yield bars, stream
 

@@ -15,6 +15,7 @@ from .._util.memory import best_device
 from ..archs.normalisation import Normalisation
 from ..batch import Job, Outcome, upscale_jobs
 from ..batch.job import failed
+from ..engine.context import Context
 from ..engine.report import Report
 from ..models.build import FamilyModel, from_state_dict
 from ..video import Segment, VideoReport, write_segment
@@ -105,15 +106,14 @@ class Worker:
         """Does what a row tells, and tells what became of it. Only what is no `Exception` ends the worker."""
         work: Work = thing_of(row)
         if isinstance(work, Pictures):
-            return row_of(list(upscale_jobs(self._model, work.jobs, device=self._device)))
+            return row_of(list(upscale_jobs(self._model, work.jobs, Context(device=self._device))))
         return row_of([self._part(work)])
 
     def _part(self, part: Part) -> Result:
         job, segment = part.job, part.segment
         try:
-            told = write_segment(
-                self._model, job.source, segment, part.path, job.settings, job.video_settings, overwrite=True, device=self._device
-            )
+            context = Context(device=self._device)
+            told = write_segment(self._model, job.source, segment, part.path, job.settings, job.video_settings, context, overwrite=True)
         except Exception as error:
             return PartFailed(job, segment, failed(job, error).error or error)
         return PartDone(job, segment, *told)

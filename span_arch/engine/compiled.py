@@ -1,4 +1,4 @@
-"""``torch.compile``, for those who ask for it."""
+"""``torch.compile``, for users who ask for it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _log = logging.getLogger(__name__)
 
 
 class Compiled(nn.Module):
-    """A network that is compiled for the shape of the first image it is shown.
+    """A network that is compiled for the shape of the first image it is given.
 
-    Images of other shapes go through it as it is, so that nothing is compiled twice; so do all where there is no compiler.
+    Images of other shapes run uncompiled, so that nothing is compiled twice; so do all images if there is no compiler.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -30,9 +30,9 @@ class Compiled(nn.Module):
         if self._fast is not None and image.shape == self._shape:
             try:
                 return self._fast(image)
-            except Exception as error:  # compilers fail in ways of their own
+            except Exception as error:  # compilers raise all kinds of errors
                 if memory.is_out_of_memory(error):
                     raise
                 self._fast = None
-                _log.info("torch.compile does not work here, so the network runs as it is: %s", error)
+                _log.info("torch.compile does not work here, so the network runs uncompiled: %s", error)
         return self.network(image)

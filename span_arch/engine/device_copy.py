@@ -1,4 +1,4 @@
-"""A network at work for one caller, in copies that nobody else uses."""
+"""A private copy of a network on a device."""
 
 from __future__ import annotations
 
@@ -8,63 +8,53 @@ import torch
 from torch import Tensor, nn
 
 from ..models.build import Model
+from ..models.spandrel_compat import CalledNetwork, pad
 from .compiled import Compiled
 from .kernels import fuse_attention
-from .transfer import transfer_to
+from .transfer import Transfer
 
 
-class Private:
-    """Runs a model on a device, in any type. It shares nothing with the model: whatever else uses that never finds it moved or cast.
+class DeviceCopy:
+    """Runs copies of a model's network on a device, in any type. The model itself is never moved or cast.
 
     Args:
         model: fused.
         device: where to compute.
         layout: of the tensors in memory.
         compiled: whether the network is compiled.
+        transfer: takes tensors to the device and back.
     """
 
-    def __init__(self, model: Model, device: torch.device, layout: torch.memory_format, compiled: bool) -> None:
+    def __init__(self, model: Model, device: torch.device, layout: torch.memory_format, compiled: bool, transfer: Transfer) -> None:
         self._model, self._device, self._layout, self._compiled = model, device, layout, compiled
-        self._copies: dict[torch.dtype, Model] = {}
-        self._watch = _Watch()
-        self.transfer = transfer_to(device)
+        self._networks: dict[torch.dtype, nn.Module] = {}
+        self.transfer = transfer
 
     def __call__(self, image: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Runs the model in a type.
+        """Run the network in a type.
 
         Args:
             image: (B, C, H, W), on any device.
 
         Returns:
-            On the device of the computing, the result, (B, C', H * scale, W * scale) in 0..1; and for each image the sum of what the
-            network gave, which is finite only if all of that was.
+            The result, (B, C', H * scale, W * scale) in 0..1, and for each image the sum of what the network gave, which is finite only if
+            every value was. Both are on the device of the computing.
         """
-        if dtype not in self._copies:
-            self._copies[dtype] = self._copy(dtype)
-        return self._copies[dtype](self.transfer.send(image, dtype, self._layout)), self._watch.sums
+        if dtype not in self._networks:
+            self._networks[dtype] = self._copy(dtype)
+        height, width = (side * self._model.scale for side in image.shape[-2:])
+        sent = self.transfer.send(image, dtype, self._layout)
+        output = self._networks[dtype](pad(sent, self._model.size_requirements))
+        # Before the clamp, which would turn infinity into white. A sum takes one pass and makes no tensor of truth values.
+        sums = output.sum((1, 2, 3), dtype=torch.float32)
+        if output.untyped_storage().data_ptr() == image.untyped_storage().data_ptr():
+            output = output.clone()  # a network that returns its input
+        return output.clamp_(0, 1)[..., :height, :width], sums
 
-    def _copy(self, dtype: torch.dtype) -> Model:
-        shell = copy.copy(self._model)
-        vars(shell).pop("patcher", None)  # what a host hangs on a model is not ours to copy
-        private = copy.deepcopy(shell).to(self._device, dtype)
-        private.model.to(memory_format=self._layout)  # type: ignore[call-overload]
-        if self._compiled:
-            private._model = Compiled(private.model)  # pyright: ignore[reportPrivateUsage]
-        else:
-            fuse_attention(private.model, self._device, dtype)
-        private.model.register_forward_hook(self._watch)
-        return private
-
-
-class _Watch:
-    """Looks at what a network gives before spandrel clamps it to 0..1, which would make white of infinity."""
-
-    # An object of its own: if the network knew its runner, which knows the network, both would outlive their use.
-
-    def __init__(self) -> None:
-        self.sums = torch.zeros(1)
-
-    def __call__(self, module: nn.Module, arguments: object, result: object) -> None:
-        # A sum takes one pass over memory and makes no tensor of truths, and nobody waits for it here.
-        assert isinstance(result, Tensor)
-        self.sums = result.sum((1, 2, 3), dtype=torch.float32)
+    def _copy(self, dtype: torch.dtype) -> nn.Module:
+        network = copy.deepcopy(self._model.model).eval().to(self._device, dtype)
+        network.to(memory_format=self._layout)  # type: ignore[call-overload]
+        if not self._compiled:
+            fuse_attention(network, self._device, dtype)
+        called = CalledNetwork(self._model, network)
+        return Compiled(called) if self._compiled else called

@@ -1,4 +1,4 @@
-"""How much memory a network needs, found by running it where tensors have shapes and no contents."""
+"""The memory that a network needs, measured by running it on tensors that have shapes and no contents."""
 
 from __future__ import annotations
 
@@ -15,36 +15,37 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from ..models.build import Model
+from ..models.spandrel_compat import CalledNetwork
 
 _SIDE = 64
-"""Of the square that is tried: larger than any window a network works in."""
+"""Side of the image that is tried, in pixels: larger than any window a network works in."""
 
 
 @dataclass(frozen=True)
 class Footprint:
-    """Bytes per pixel of the input, in float32, weights aside."""
+    """Bytes per pixel of the input, in float32, without the weights."""
 
     peak: float
-    """The most that a forward pass holds at one time."""
+    """The most that a forward pass holds at a time."""
     activation: float
-    """The tensors that it makes most of."""
+    """The size of tensor that takes the largest share of what it allocates."""
 
 
 def footprint(model: Model) -> Footprint:
-    """Finds out what a forward pass needs. Where it cannot be known, the answer is what ComfyUI assumes of any network."""
+    """Measure a forward pass. If that fails, return what ComfyUI assumes of every network."""
     try:
-        with torch.device("meta"), _Tally() as tally, torch.no_grad():
-            private = copy.deepcopy(model.model).to("meta", torch.float32)
+        with torch.device("meta"), AllocationTally() as tally, torch.no_grad():
+            network = CalledNetwork(model, copy.deepcopy(model.model).to("meta", torch.float32))
             image = torch.empty(1, model.input_channels, _SIDE, _SIDE, dtype=torch.float32)
             tally.start()
-            private(image)
-    except Exception:  # a network of whatever origin, in a place where it never was: anything may be raised
+            network(image)
+    except Exception:  # networks of others on an unusual device may raise anything
         return Footprint(peak=384.0 * 3 * 4 * model.scale, activation=64.0 * 4)
     return Footprint(peak=tally.peak / _SIDE**2, activation=max(tally.made, key=lambda size: size * tally.made[size]) / _SIDE**2)
 
 
-class _Tally(TorchDispatchMode):
-    """Keeps count of the bytes of all storages that are alive, and of how many were made of each size."""
+class AllocationTally(TorchDispatchMode):
+    """Counts the bytes of all storages that are alive, and how many were made of each size."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,7 +54,7 @@ class _Tally(TorchDispatchMode):
         self._alive: dict[int, Any] = {}
 
     def start(self) -> None:
-        """Forgets what there was so far, such as the weights."""
+        """Forget the storages so far, such as the weights."""
         self.peak = self._now = 0
         self.made.clear()
 
@@ -65,7 +66,7 @@ class _Tally(TorchDispatchMode):
         return result
 
     def _count(self, storage: torch.UntypedStorage) -> None:
-        key = storage._cdata  # pyright: ignore[reportPrivateUsage]  # on the meta device there is no address to tell storages apart
+        key = storage._cdata  # pyright: ignore[reportPrivateUsage]  # on the meta device, storages have no address to tell them apart
         if key in self._alive:
             return
         size = storage.nbytes()
@@ -73,8 +74,8 @@ class _Tally(TorchDispatchMode):
         self._now += size
         self.peak = max(self.peak, self._now)
 
-        def gone(_: object) -> None:
+        def forget(_: object) -> None:
             del self._alive[key]
             self._now -= size
 
-        self._alive[key] = weakref.ref(storage, gone)
+        self._alive[key] = weakref.ref(storage, forget)

@@ -1,13 +1,15 @@
-"""Which type the arithmetic is done in."""
+"""The numeric types that a network is computed in."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
 
+from .._util.text import join_words
 from ..errors import OptionError
 from ..models.build import FamilyModel, Model
 
@@ -15,58 +17,87 @@ Precision = Literal["auto", "float32", "float16", "bfloat16"]
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 
 
+@dataclass(frozen=True)
+class Arithmetic:
+    """The types that a network is computed in."""
+
+    dtype: torch.dtype
+    """The type of all values, except those that ``mixed`` makes bfloat16."""
+    mixed: bool = False
+    """Whether strips run the inner convolutions in bfloat16. Tiles ignore it."""
+
+    @property
+    def narrow(self) -> torch.dtype:
+        """The type of the inner convolutions."""
+        return torch.bfloat16 if self.mixed else self.dtype
+
+    @property
+    def name(self) -> str:
+        """The types in words."""
+        return "bfloat16 and float32" if self.mixed else str(self.dtype).removeprefix("torch.")
+
+
+FLOAT32 = Arithmetic(torch.float32)
+
+
 def check_precision(precision: str) -> None:
-    """Raises an error for a name that is none of `PRECISIONS`.
-
-    Raises:
-        OptionError: it is not.
-    """
+    """Raise an OptionError unless the name is one of `PRECISIONS`."""
     if precision not in PRECISIONS:
-        raise OptionError(f"The precision '{precision}' is unknown; expected {', '.join(PRECISIONS[:-1])} or {PRECISIONS[-1]}.")
+        raise OptionError(f"The precision '{precision}' is unknown. Choose {join_words(PRECISIONS)}.")
 
 
-def dtype_for(precision: str, model: Model, device: torch.device) -> torch.dtype:
-    """The type that a precision stands for.
+def arithmetic_for(
+    precision: str,
+    model: Model,
+    device: torch.device,
+    multiplies_bfloat16: Callable[[], bool],
+    is_fast_in_half: Callable[[torch.device], bool],
+) -> Arithmetic:
+    """Return the types that a precision stands for.
 
-    ``"auto"`` is float16 on a GPU that is built for it, for networks of the SPAN family, where it costs about 0.001 dB of PSNR; in
-    all other cases float32, or `mixes_bfloat16`. What the rounding costs in other networks is not known.
+    For networks of the SPAN family, ``"auto"`` is float16 on a GPU that is built for it, at a cost of about 0.001 dB of PSNR. On a
+    CPU with bfloat16 instructions it is a mixture: the inner convolutions in bfloat16, all else in float32. That costs the built-in
+    networks 0.002 to 0.0075 dB on Set5 and Set14; bfloat16 throughout would cost 0.03 dB. In all other cases ``"auto"`` is float32,
+    because the cost of rounding in other networks is unknown.
+
+    Args:
+        precision: one of `PRECISIONS`.
+        model: of any architecture.
+        device: where to compute.
+        multiplies_bfloat16: as the function of that name.
+        is_fast_in_half: as the function of that name.
 
     Raises:
-        OptionError: the precision is none of `PRECISIONS`, or the model's architecture does not bear it.
+        OptionError: the precision is unknown, or the model's architecture does not support it.
     """
     if precision == "auto":
-        return torch.float16 if isinstance(model, FamilyModel) and _fast_in_half(device) else torch.float32
+        if not isinstance(model, FamilyModel):
+            return FLOAT32
+        if device.type == "cpu":
+            return Arithmetic(torch.float32, mixed=multiplies_bfloat16())
+        return Arithmetic(torch.float16) if is_fast_in_half(device) else FLOAT32
     check_precision(precision)
     dtype: torch.dtype = getattr(torch, precision)
     supported = {torch.float32: True, torch.float16: model.supports_half, torch.bfloat16: model.supports_bfloat16}
     if not supported[dtype]:
-        raise OptionError(f"{model.architecture.name} does not work in {precision}; use 'auto' or 'float32'.")
-    return dtype
+        raise OptionError(f"{model.architecture.name} does not work in {precision}. Use 'auto' or 'float32'.")
+    return Arithmetic(dtype)
 
 
-def mixes_bfloat16(precision: str, model: Model, device: torch.device) -> bool:
-    """Whether the convolutions inside a network run in bfloat16, while all else is float32.
-
-    ``"auto"`` does so for networks of the SPAN family, on a CPU with instructions for it. bfloat16 throughout would cost SPAN 0.03 dB
-    of PSNR; this costs the built-in networks 0.002 to 0.0075 dB on Set5 and Set14.
-    """
-    return precision == "auto" and isinstance(model, FamilyModel) and device.type == "cpu" and _cpu_multiplies_bfloat16()
-
-
-def _cpu_multiplies_bfloat16() -> bool:
-    """Whether this CPU has instructions that multiply bfloat16, and torch a library that uses them. Where torch does not tell, no."""
+def multiplies_bfloat16() -> bool:
+    """Return whether this CPU has bfloat16 instructions and torch uses them. If torch does not say, the answer is no."""
     try:
         capabilities: Mapping[str, object] = torch.cpu.get_capabilities()
-    except Exception:  # of a version of torch that has other names for it, or none
+    except Exception:  # a version of torch with other names, or none
         capabilities = {}
         with contextlib.suppress(Exception):
             capabilities = {"avx512_bf16": torch.cpu._is_avx512_bf16_supported()}  # pyright: ignore[reportPrivateUsage]
     return torch.backends.mkldnn.is_available() and bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
-def _fast_in_half(device: torch.device) -> bool:
-    """Whether float16 is faster than float32 there, by what is known of the hardware."""
+def is_fast_in_half(device: torch.device) -> bool:
+    """Return whether float16 is faster than float32 on a device, by what is known of its kind."""
     if device.type == "cuda":
-        # From Volta on there are units for it, but not in the GTX 16 cards, which call themselves Turing too. With ROCm, always.
+        # GPUs have units for it from Volta on, except the GTX 16 cards, which report themselves as Turing. With ROCm, all have.
         return torch.cuda.get_device_capability(device) >= (7, 0) and "GTX 16" not in torch.cuda.get_device_name(device)
     return device.type in ("mps", "xpu")

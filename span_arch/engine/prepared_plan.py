@@ -1,4 +1,4 @@
-"""A model made ready for strips: its plan, its weights in the types that they are wanted in, and what it takes of memory."""
+"""A model prepared for row streaming: its plan, its weights in their types, and the memory that a strip takes."""
 
 from __future__ import annotations
 
@@ -8,14 +8,21 @@ from statistics import median
 from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..models.build import Model
+from ..models.spandrel_compat import CalledNetwork
 from ..streaming import Plan, Stream, Weights, lay_out, narrowed, plan, weights
+from .precision import Arithmetic
 
 
 def plan_for(model: Model, *, mixed: bool = False) -> Plan | None:
-    """The plan to run a model in strips, with a narrower type mixed in or without; None if it cannot be. It is made once."""
+    """Return the plan to run a model in strips, made once; None if it cannot be streamed.
+
+    Args:
+        model: in evaluation mode.
+        mixed: whether inner convolutions run in a narrower type.
+    """
     if model.model.training:
         return None  # the graph would be that of training
     plans = _plans.setdefault(model.model, {})
@@ -24,57 +31,43 @@ def plan_for(model: Model, *, mixed: bool = False) -> Plan | None:
             plain = plan_for(model)
             plans[True] = None if plain is None else narrowed(plain)
         else:
-            plans[False] = plan(_Called(model), model.input_channels)
+            plans[False] = plan(CalledNetwork(model), model.input_channels)
     return plans[mixed]
 
 
 _plans: WeakKeyDictionary[nn.Module, dict[bool, Plan | None]] = WeakKeyDictionary()
 
 
-class _Called(nn.Module):
-    """What calling a model does, as one network: some do more than their module."""
-
-    def __init__(self, model: Model) -> None:
-        super().__init__()
-        self.network = model.model
-        self._call: Callable[[nn.Module, Tensor], Tensor] = model._call_fn  # pyright: ignore[reportPrivateUsage]
-
-    def forward(self, image: Tensor) -> Tensor:
-        return self._call(self.network, image)
-
-
-class Arithmetic:
-    """A model in some types on a device.
+class PreparedPlan:
+    """A plan with its weights on a device, in the types of an arithmetic.
 
     Args:
-        model: fused, and one that `plan_for` has a plan for.
+        model: fused.
+        plan: of the model, for this arithmetic.
         device: where to compute.
-        dtype: of the arithmetic; of what is not in bfloat16, if that is mixed in.
-        mixed: whether bfloat16 is mixed in.
+        arithmetic: the types to compute in.
     """
 
-    def __init__(self, model: Model, device: torch.device, dtype: torch.dtype, mixed: bool) -> None:
-        found = plan_for(model, mixed=mixed)
-        assert found is not None
-        self.plan, self.name = found, "bfloat16 and float32" if mixed else str(dtype).removeprefix("torch.")
-        self._model, self._device, self._dtype = model, device, dtype
-        self._narrow = torch.bfloat16 if mixed else dtype
-        self._weights: Weights | None = None
+    def __init__(self, model: Model, plan: Plan, device: torch.device, arithmetic: Arithmetic) -> None:
+        self.plan, self.arithmetic = plan, arithmetic
+        self._model, self._device = model, device
+        self._weights: Weights | None = None  # made when first needed: the plan in float32 often never is
 
     @property
     def pixel_bytes(self) -> float:
-        """Of a usual value, for every pixel of the image."""
-        sizes = [(self._narrow if value.narrow else self._dtype).itemsize * value.channels * value.rate**2 for value in self.plan.values]
-        return float(median(sizes))
+        """Bytes that a typical intermediate value takes for each pixel of the image."""
+        narrow, wide = self.arithmetic.narrow.itemsize, self.arithmetic.dtype.itemsize
+        return float(median((narrow if value.narrow else wide) * value.channels * value.rate**2 for value in self.plan.values))
 
     def bytes(self, strip: int, width: int) -> int:
-        """That a strip takes."""
+        """Return the bytes that a strip of that many rows and columns takes."""
         unit = self.plan.unit
         strip, width = (math.ceil(side / unit) * unit for side in (strip, width))
-        return lay_out(self.plan, strip, width, self._dtype.itemsize, self._narrow.itemsize).bytes
+        return lay_out(self.plan, strip, width, self.arithmetic.dtype.itemsize, self.arithmetic.narrow.itemsize).bytes
 
-    def stream(self, height: int, width: int, strip: int) -> Stream:
-        """A stream for images of a size."""
+    def stream(self, height: int, width: int, strip: int, make: Callable[..., Stream] = Stream) -> Stream:
+        """Return a stream for images of a size, in strips of so many rows."""
+        wide, narrow = self.arithmetic.dtype, self.arithmetic.narrow
         if self._weights is None:
-            self._weights = weights(self.plan, _Called(self._model), self._device, self._dtype, self._narrow)
-        return Stream(self.plan, self._weights, height, width, strip, self._device, self._dtype, self._narrow)
+            self._weights = weights(self.plan, CalledNetwork(self._model), self._device, wide, narrow)
+        return make(self.plan, self._weights, height, width, strip, self._device, wide, narrow)

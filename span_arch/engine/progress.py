@@ -1,42 +1,90 @@
-"""How much of the work is done, and that the caller is told."""
+"""The progress event, the meter that makes it, and a progress bar that shows it."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from typing import Any
 
+from torch import Tensor
 from tqdm import tqdm
 
-Progress = Callable[[int, int], None]
+
+def _no_preview() -> Tensor | None:
+    return None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is. Everybody who reports or shows progress uses this one event."""
+
+    frame: int
+    """Frames that are finished."""
+    fraction: float
+    """How much of the next frame is finished, from 0 to 1."""
+    frames: int | None = None
+    """Frames in all; None if that is unknown."""
+    item: Any = None
+    """The job that the frames belong to, in a batch of files."""
+    preview: Callable[[], Tensor | None] = _no_preview
+    """Returns a small copy of the result so far, (h, w, C) in 0..1, or None if there is nothing to see yet."""
+
+    @property
+    def done(self) -> float:
+        """The finished share of all frames, from 0 to 1; 0 if their number is unknown."""
+        return min(1.0, (self.frame + self.fraction) / self.frames) if self.frames else 0.0
+
+
+ProgressListener = Callable[[Progress], None]
+"""Receives progress events. An exception that it raises ends the run and reaches the caller."""
 
 
 class Meter:
-    """Counts pixels that the network is shown."""
+    """Counts the pixels that a network has processed, and reports them as progress.
 
-    def __init__(self, progress: Progress | None, total: int = 0) -> None:
-        self._progress = progress
-        self.total, self.done = total, 0
+    Args:
+        listener: receives the events.
+        frames: how many frames there are in all.
+        preview: as in `Progress`.
+    """
 
-    def tell(self) -> None:
-        """Tells the caller how far it is; what the caller raises passes through."""
-        if self._progress is not None:
-            self._progress(self.done, self.total)
+    def __init__(
+        self, listener: ProgressListener | None, frames: int | None = None, preview: Callable[[], Tensor | None] | None = None
+    ) -> None:
+        self._listener, self._frames, self._preview = listener, frames, preview or _no_preview
+        self._finished = self._group = 0
+        self._pixels = 1
+        self.done = 0
+        """Pixels of the present group that are finished."""
+
+    def begin(self, group: int, pixels: int) -> None:
+        """Start a group of frames that has so many pixels in all, over every pass."""
+        self._finished += self._group
+        self._group, self._pixels, self.done = group, max(1, pixels), 0
+
+    def report(self) -> None:
+        """Report the present state. Exceptions of the listener pass through."""
+        if self._listener is None:
+            return
+        position = self._group * self.done / self._pixels
+        whole = min(int(position), self._group)
+        self._listener(Progress(self._finished + whole, position - whole, self._frames, preview=self._preview))
 
 
 @contextlib.contextmanager
-def progress_bar(frames: int = 1, **settings: Any) -> Generator[Progress]:
-    """A bar on standard error: of the pixels done or, where there are several, the frames; with their number per second and the time left.
+def progress_bar(frames: int | None = None, **options: Any) -> Generator[ProgressListener]:
+    """Show a bar on standard error: in frames, with their rate and the time left, or in per cent of a single image.
 
     Args:
-        frames: how many there are.
-        settings: of tqdm.
+        frames: how many frames there are; None if that is unknown.
+        options: for tqdm.
     """
-    unit = {"unit": "frame"} if frames > 1 else {"unit": "px", "unit_scale": True}
-    with tqdm(**unit, dynamic_ncols=True, **settings) as bar:
+    one = frames == 1
+    style = {"total": 100, "unit": "%"} if one else {"total": frames, "unit": "frame"}
+    with tqdm(**style, dynamic_ncols=True, **options) as bar:
 
-        def progress(done: int, total: int) -> None:
-            bar.total, at = (frames, done * frames // max(total, 1)) if frames > 1 else (total, done)
-            bar.update(at - bar.n)
+        def listen(progress: Progress) -> None:
+            bar.update((round(100 * progress.done) if one else progress.frame) - bar.n)
 
-        yield progress
+        yield listen

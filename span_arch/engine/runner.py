@@ -1,12 +1,16 @@
-"""An image on its way through a network, and who takes it there."""
+"""The contract between the pipeline and the runners that take frames through a network."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 from torch import Tensor
+
+from .._util import memory
+from .report import Method, Recovered
 
 
 @dataclass(frozen=True)
@@ -14,31 +18,41 @@ class Frame:
     """An image on its way through a network."""
 
     planes: Tensor
-    """(planes, C, H, W), what the network is shown."""
+    """(planes, C, H, W): the input of the network."""
     result: Tensor
     """(C', H * scale, W * scale), to be written into."""
     join: Callable[[Tensor], Tensor]
-    """Makes colours, (C', h, w), of what the network gives for all planes, (planes, C'', h, w)."""
+    """Makes the colours, (C', h, w), from the network's output for all planes, (planes, C'', h, w)."""
 
 
-class Worker(Protocol):
+class Runner(Protocol):
     """Runs a network on frames of one size."""
 
     @property
     def group(self) -> int:
-        """So many frames at a time are best."""
+        """The number of frames that are best run together."""
         ...
 
     @property
-    def method(self) -> str:
-        """How it goes about it, in a few words."""
+    def method(self) -> Method:
+        """How frames go through the network at present; pieces become smaller when memory runs out."""
         ...
 
     @property
-    def redone(self) -> tuple[str, ...]:
-        """What had to be redone so far, a sentence for each kind."""
+    def recovered(self) -> Recovered:
+        """The failures that the runner has got over so far."""
         ...
 
     def run(self, frames: Iterable[Frame]) -> None:
-        """Upscales frames."""
+        """Upscale frames into their results."""
         ...
+
+
+def canvas(shape: Sequence[int], device: torch.device) -> Tensor:
+    """Return an uninitialised tensor of a shape, (C, H, W), with channels last in memory.
+
+    Raises:
+        OutOfMemoryError: there is no room for it.
+    """
+    channels, height, width = shape
+    return memory.empty((height, width, channels), device).movedim(-1, 0)

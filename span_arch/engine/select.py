@@ -1,66 +1,63 @@
-"""Who runs a network: in strips or in tiles."""
+"""The choice of a runner: strips or tiles, and what goes around them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 
-import torch
-
-from .._util import memory
 from ..image_ops.sizes import Pair
 from ..models.build import Model
 from . import tile_runner
-from .precision import dtype_for, mixes_bfloat16
-from .prepared_plan import plan_for
+from .context import Context
+from .ensemble import Ensemble
+from .precision import arithmetic_for
 from .progress import Meter
+from .runner import Runner
+from .seamless import Wrapped
 from .settings import Settings
-from .strip_runner import Streamed
-from .tile_runner import Tiled
-
-_ROOM_ENOUGH = 2 << 30
-"""Bytes beyond which larger tiles gain nothing to speak of, so that no more than this is asked of others."""
+from .strip_runner import StripRunner
+from .tile_runner import TileRunner
 
 
-def worker_for(
-    model: Model, device: torch.device, size: Pair, settings: Settings, room: Callable[[int], int] | None, meter: Meter
-) -> Streamed | Tiled:
-    """Chooses: strips if the network can be run so and if it helps, else tiles.
+def runner_for(model: Model, context: Context, settings: Settings, size: Pair, margins: Pair, meter: Meter) -> Runner:
+    """Return the runner for frames of a size, ready to run.
 
     Args:
         model: fused.
-        device: where to compute.
+        context: of the caller.
+        settings: the tile, the precision, whether to compile, and the ensemble.
         size: height and width of the frames.
-        settings: of these the tile, the precision, and whether the network is compiled.
-        room: asked for the bytes that would do, it makes room and returns the bytes that are free. None: the device is asked.
-        meter: told between strips and tiles.
+        margins: rows and columns by which frames are continued for a seamless result.
+        meter: counts finished pixels.
 
     Raises:
-        OptionError: the precision is nothing for this model.
+        OptionError: the model does not support the precision.
     """
-
-    def ask(wanted: int) -> int:
-        return memory.free_bytes(device) if room is None else room(min(wanted, _ROOM_ENOUGH))
-
-    dtype, mixed = dtype_for(settings.precision, model, device), mixes_bfloat16(settings.precision, model, device)
-    can_stream = settings.tile is None and not settings.compiled and _bears_strips(model, size)
-    if can_stream and device.type == "cpu":
-        streamed = Streamed(model, device, dtype, mixed, meter)
-        streamed.fit(*size, ask)
-        return streamed
-    need = tile_runner.need(model, dtype, *size)
-    free = ask(need)
-    if can_stream and need > free:
-        streamed = Streamed(model, device, dtype, mixed, meter)
-        streamed.fit(*size, lambda _: free)
-        return streamed
-    # On a GPU an image that fits goes through as a whole: nothing is gained by strips.
-    worker = Tiled(model, device, dtype, meter, settings.compiled)
-    worker.fit(*size, settings.tile, free)
-    return worker
+    rows, columns = margins
+    size = size[0] + 2 * rows, size[1] + 2 * columns
+    choose = partial(_strips_or_tiles, model, context, settings, meter=meter)
+    runner: Runner = choose(size)
+    if settings.ensemble:
+        runner = Ensemble(runner, runner if size[0] == size[1] else choose((size[1], size[0])))
+    return Wrapped(runner, rows, columns, model.scale) if rows or columns else runner
 
 
-def _bears_strips(model: Model, size: Pair) -> bool:
-    """Whether a network can be run in strips on frames of a size, once they are padded as spandrel pads them."""
-    plan, (height, width) = plan_for(model), size
+def can_stream(model: Model, context: Context, size: Pair) -> bool:
+    """Return whether a model can run frames of a size in strips, once they are padded as the network requires."""
+    plan, (height, width) = context.probes.plan_for(model), size
     across, down = model.size_requirements.get_padding(width, height)
     return plan is not None and (height + down) % plan.multiple == (width + across) % plan.multiple == 0
+
+
+def _strips_or_tiles(model: Model, context: Context, settings: Settings, size: Pair, meter: Meter) -> Runner:
+    device = context.device_for(model)
+    probes = context.probes
+    arithmetic = arithmetic_for(settings.precision, model, device, probes.multiplies_bfloat16, probes.is_fast_in_half)
+    strips = settings.tile is None and not settings.compiled and can_stream(model, context, size)
+    if strips and device.type == "cpu":
+        return StripRunner(model, context, arithmetic, size, lambda wanted: context.make_room(wanted, device), meter)
+    needed = tile_runner.bytes_for(model, arithmetic.dtype, size)
+    free = context.make_room(needed, device)
+    if strips and needed > free:
+        return StripRunner(model, context, arithmetic, size, lambda _: free, meter)
+    # On a GPU, strips gain nothing for an image that fits as a whole.
+    return TileRunner(model, context, settings, arithmetic, size, free, meter)

@@ -1,4 +1,4 @@
-"""What can be asked of an upscale."""
+"""What a user can ask of an upscale."""
 
 from __future__ import annotations
 
@@ -14,37 +14,37 @@ from .precision import Precision, check_precision
 
 @dataclass(frozen=True)
 class Settings:
-    """What can be asked of an upscale, whatever its images.
+    """What a user asks of an upscale, whatever the images.
 
     Raises:
-        OptionError: ``tile`` is below 1, or another setting is none of those that are listed.
+        OptionError: ``tile`` is below 1, or another setting is not among its choices.
     """
 
     size: Size | None = None
-    """Of the result (see `sizes`). The network is run as often as that takes, and a filter does the rest. None: the image times the
-    model's scale."""
+    """The size of the result (see `span_arch.sizes`). The network runs as often as that needs, and a filter does the rest. None: the
+    size of the image times the scale of the model."""
     filter: Filter = "lanczos"
-    """``"lanczos"``, ``"bicubic"`` or ``"area"`` (see `resize`), for what the network does not do."""
+    """The filter for the part of the size that the network does not do: ``"lanczos"``, ``"bicubic"`` or ``"area"``."""
     tile: int | None = None
-    """The side of a tile's core in pixels of what the network is shown. None: strips or tiles as large as memory allows, and on a CPU
-    as is fastest."""
+    """The side of a tile without its halo, in pixels of the network's input. None: strips where the network allows them, else tiles, as
+    large as is fast and fits into memory."""
     precision: Precision = "auto"
     """The type of the arithmetic (see `precision`)."""
     alpha: Alpha = "resize"
-    """What becomes of the alpha of an RGBA image: ``"resize"`` (by a bicubic filter), ``"model"`` (upscaled as a grey image), or a
-    colour, R, G and B in 0..1, over which the image is composed before; the result is RGB then. Networks of RGBA upscale alpha
-    themselves in the first two cases. These bleed colour under transparent edges; see `transparency`."""
+    """How to handle the alpha channel of an RGBA image: ``"resize"`` it by a bicubic filter, run it through the ``"model"`` as a grey
+    image, or compose the image over a colour, three numbers in 0..1 for R, G and B, which gives an RGB result. Networks for RGBA upscale
+    alpha themselves in the first two cases. In these, colour is bled under transparent edges first (see `transparency`)."""
     seamless: Seamless = ""
-    """The axes along which the image repeats itself, ``"x"``, ``"y"`` or ``"xy"``; see `seamless`."""
+    """The axes along which the image repeats itself: ``"x"``, ``"y"`` or ``"xy"`` (see `seamless`)."""
     ensemble: bool = False
-    """The mean of eight orientations, for eight times the work; see `ensemble`."""
+    """Whether to take the mean over eight orientations, for eight times the work (see `ensemble`)."""
     compiled: bool = False
-    """Whether to compile the network with ``torch.compile`` for tiles of one size. That takes its time once; where there is no
-    compiler, it makes no difference."""
+    """Whether to compile the network with ``torch.compile``, for tiles of one size. Compiling takes a while once. Without a compiler it
+    makes no difference."""
 
     def __post_init__(self) -> None:
         if self.tile is not None and self.tile < 1:
-            raise OptionError(f"A tile of {self.tile} pixels was asked for; expected at least 1, or none for the best size.")
+            raise OptionError(f"The tile size {self.tile} is too small. Choose at least 1 pixel, or leave it out for the best size.")
         check_filter(self.filter)
         check_precision(self.precision)
         check_alpha(self.alpha)

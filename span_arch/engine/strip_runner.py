@@ -1,248 +1,231 @@
-"""Upscaling in strips of rows: what is fast, and what is done if memory runs out or the arithmetic does."""
+"""Upscaling in strips of rows: their size, and their results in place."""
 
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from .._util import memory
-from ..errors import NotFiniteError, OutOfMemoryError
+from ..image_ops.sizes import Pair
 from ..models.build import Model
+from ..models.spandrel_compat import pad
 from ..streaming import Stream
-from .prepared_plan import Arithmetic
+from .context import Context, CpuCache
+from .precision import FLOAT32, Arithmetic
+from .prepared_plan import PreparedPlan
 from .progress import Meter
+from .recovery import Failure, NotFinite, Recovery
+from .report import Method, Recovered
 from .runner import Frame
 from .tiling import Halo, Interval, divide
 
 SMALLEST_STRIP = 4
-"""Rows of the image in the smallest strip that is tried before the image is cut into columns."""
+"""Rows of the smallest strip that is tried before the image is cut into columns."""
 
 SMALLEST_COLUMNS = 32
-"""Columns of the image in the narrowest piece that is tried before memory is said to be too short."""
+"""Columns of the narrowest piece that is tried before memory is said to be too short."""
 
-_CACHED = 6 << 20
-"""Bytes of a value in a strip that a CPU's caches hold well; larger strips are slower, but not by much."""
+MEMORY_SHARE = 0.7
+"""The share of free memory that a strip may fill. The rest is for workspace of the convolutions, which is not counted."""
 
-_CACHED_AT_ALL = 16 << 20
-"""Bytes of a value beyond which they hold little of it."""
-
-_ENOUGH_ROWS = 32
-"""Rows in a strip with which what convolutions keep is copied so seldom that it hardly counts."""
-
-_LEAST_ROWS = 8
-"""Rows below which it does count, and columns are better."""
-
-_SHARE = 0.7
-"""Of free memory that a strip may fill: convolutions want workspace beside the tensors that are counted."""
+_FEWEST_ROWS = 8
+"""Rows of a strip below which copying the rows that convolutions keep costs more than cutting the image into columns."""
 
 
-class Streamed:
-    """A model at work on one device, in strips.
+@dataclass(frozen=True)
+class StripSize:
+    """How much of an image goes through the network at a time."""
+
+    rows: int
+    """Rows of a strip, at most."""
+    columns: int
+    """Columns of the image, at most, without their halo."""
+
+    def smaller(self) -> StripSize | None:
+        """Return the next smaller size to try, or None below the smallest."""
+        if self.rows > SMALLEST_STRIP:
+            return StripSize(max(SMALLEST_STRIP, self.rows // 2), self.columns)
+        if self.columns > SMALLEST_COLUMNS:
+            return StripSize(self.rows, max(SMALLEST_COLUMNS, math.ceil(self.columns / 2)))
+        return None
+
+
+class StripRunner:
+    """Runs a model on frames of one size, in strips.
 
     Args:
-        model: fused, and one that `plan_for` has a plan for.
-        device: where to compute.
-        dtype: of the arithmetic; of what is not in bfloat16, if that is mixed in.
-        mixed: whether bfloat16 is mixed in.
-        meter: told between strips.
+        model: fused, and one that can be streamed.
+        context: of the caller.
+        arithmetic: the types to compute in.
+        size: height and width of the frames.
+        make_room: receives the bytes that would be best, and returns the bytes that are free.
+        meter: counts finished pixels, and reports between strips.
     """
 
-    def __init__(self, model: Model, device: torch.device, dtype: torch.dtype, mixed: bool, meter: Meter) -> None:
-        self._model, self._device, self._meter = model, device, meter
-        self._fast = Arithmetic(model, device, dtype, mixed)
-        self._safe = self._fast if dtype is torch.float32 and not mixed else Arithmetic(model, device, torch.float32, mixed=False)
-        self._context = Halo(halo=self._fast.plan.halo, unit=self._fast.plan.unit)
-        self._size = _Size(SMALLEST_STRIP, SMALLEST_COLUMNS)
+    group = 1
+    """One frame in strips keeps any device busy."""
+
+    def __init__(
+        self, model: Model, context: Context, arithmetic: Arithmetic, size: Pair, make_room: Callable[[int], int], meter: Meter
+    ) -> None:
+        self._model, self._device, self._meter = model, context.device_for(model), meter
+        self._make_stream = context.probes.stream
+
+        def prepared(arithmetic: Arithmetic) -> PreparedPlan:
+            plan = context.probes.plan_for(model, mixed=arithmetic.mixed)
+            assert plan is not None
+            return PreparedPlan(model, plan, self._device, arithmetic)
+
+        self._fast = prepared(arithmetic)
+        self._exact = self._fast if arithmetic == FLOAT32 else prepared(FLOAT32)
+        self._halo = Halo(width=self._fast.plan.halo, unit=self._fast.plan.unit)
+        self._recovery = Recovery(model, self._device)
         self._stream: tuple[object, Stream] | None = None
-        self._redone = self._shrunk = self._height = 0
-        memory.keep_freed_blocks(device)
+        across, down = model.size_requirements.get_padding(size[1], size[0])
+        self._height = size[0] + down
+        self._size = self._fitting(self._height, size[1] + across, context.probes.cache, make_room)
+        memory.keep_freed_blocks(self._device)
 
-    def fit(self, height: int, width: int, ask: Callable[[int], int]) -> None:
-        """Chooses strips for images of a size: as is fastest, and as the free bytes allow.
+    @property
+    def method(self) -> Method:
+        """The strips, and the types of the arithmetic."""
+        size = min(self._size.rows, self._height), self._size.columns
+        return Method("strips", math.ceil(self._height / size[0]), size, self._fast.arithmetic.name)
 
-        Args:
-            height: of the images.
-            width: of the images.
-            ask: told the bytes that would do, it returns those that are free.
-        """
-        across, down = self._model.size_requirements.get_padding(width, height)
-        self._height, width = height, width + across
-        height += down
-        size = self._fastest(height, width)
-        free = int(ask(int(self._bytes(size, width) / _SHARE)) * _SHARE)
-        while self._bytes(size, width) > free and (smaller := _smaller(size)) is not None:
-            size = smaller
-        self._size = size
+    @property
+    def recovered(self) -> Recovered:
+        """The failures so far."""
+        return self._recovery.recovered
 
     def run(self, frames: Iterable[Frame]) -> None:
-        """Upscales frames, one by one."""
+        """Upscale frames, one by one."""
         for frame in frames:
             height, width = frame.planes.shape[2:]
             before = self._meter.done
-            planes = _padded(frame.planes, *self._model.size_requirements.get_padding(width, height))
+            planes = pad(frame.planes, self._model.size_requirements)
             for index, plane in enumerate(planes):
                 target = frame.result if len(planes) == 1 else frame.result[index : index + 1]
-                self._columns(_Piece(plane[None], target, frame.join, self._model.scale, len(planes)), (0, plane.shape[2]), 0)
+                self._run_piece(_Piece(plane[None], target, frame.join, self._model.scale, len(planes)))
                 self._meter.done = before + height * width * (index + 1) // len(planes)
 
-    @property
-    def group(self) -> int:
-        """So many frames at a time are best: strips are all that a device has to do."""
-        return 1
+    def _fitting(self, height: int, width: int, cache: CpuCache, make_room: Callable[[int], int]) -> StripSize:
+        """Return the fastest size for frames of a height and width that fits into the memory there is."""
+        size: StripSize | None = self._fastest(height, width, cache)
+        smallest = size
+        free = int(make_room(int(self._bytes(size, width) / MEMORY_SHARE)) * MEMORY_SHARE)
+        while size is not None and self._bytes(size, width) > free:
+            size = size.smaller()
+            smallest = size or smallest
+        return smallest
 
-    @property
-    def method(self) -> str:
-        """How it goes about it, in a few words."""
-        strips = f"strips of {self._size.strip} rows" if self._size.strip < self._height else "one strip"
-        return f"{strips}, {self._fast.name}"
-
-    @property
-    def redone(self) -> tuple[str, ...]:
-        """What had to be redone so far, a sentence for each kind."""
-        sentences: list[str] = []
-        if self._redone:
-            sentences.append(
-                f"{self._redone} strips came out as NaN or infinity in {self._fast.name} and were redone in float32, with all that was "
-                "below them."
-            )
-        if self._shrunk:
-            sentences.append(
-                f"Memory ran out {self._shrunk} times; strips became smaller, down to {self._size.core}x{self._size.strip} pixels."
-            )
-        return tuple(sentences)
-
-    def _fastest(self, height: int, width: int) -> _Size:
+    def _fastest(self, height: int, width: int, cache: CpuCache) -> StripSize:
         whole = height + self._fast.plan.lag
         if self._device.type != "cpu":
-            return _Size(whole, width)
+            return StripSize(whole, width)
         pixel = self._fast.pixel_bytes
-        core = math.ceil(width / math.ceil(width * pixel * _LEAST_ROWS / _CACHED_AT_ALL))
-        row = core * pixel
-        return _Size(min(whole, int(max(_CACHED / row, min(_ENOUGH_ROWS, _CACHED_AT_ALL / row), _LEAST_ROWS))), core)
+        columns = math.ceil(width / math.ceil(width * pixel * _FEWEST_ROWS / cache.most))
+        row = columns * pixel
+        return StripSize(min(whole, int(max(cache.good / row, min(cache.rows, cache.most / row), _FEWEST_ROWS))), columns)
 
-    def _bytes(self, size: _Size, width: int) -> int:
-        return self._fast.bytes(size.strip, min(width, size.core + 2 * self._context.halo))
+    def _bytes(self, size: StripSize, width: int) -> int:
+        return self._fast.bytes(size.rows, min(width, size.columns + 2 * self._halo.width))
 
-    def _columns(self, piece: _Piece, core: tuple[int, int], row: int) -> None:
-        """Upscales some columns of an image, from a row on."""
-        parts = math.ceil((core[1] - core[0]) / self._size.core)
-        for columns in divide(core, piece.image.shape[3], parts, self._context):
-            self._strips(piece, columns, row)
+    def _run_piece(self, piece: _Piece) -> None:
+        """Upscale an image: all of its columns side by side, or fewer at a time if they do not fit."""
+        width = piece.image.shape[3]
+        pending = deque((columns, 0) for columns in divide((0, width), width, math.ceil(width / self._size.columns), self._halo))
+        while pending:
+            columns, row = pending.popleft()
+            row = self._run_columns(piece, columns, row)
+            if row < piece.height:
+                start, stop = columns.core
+                parts = divide(columns.core, width, math.ceil((stop - start) / self._size.columns), self._halo)
+                pending.extendleft((part, row) for part in reversed(parts))
 
-    def _strips(self, piece: _Piece, columns: Interval, row: int) -> None:
-        """The same, of columns that go through the network side by side, as long as there is memory for it."""
-        arithmetic, attempt = self._fast, None
+    def _run_columns(self, piece: _Piece, columns: Interval, row: int) -> int:
+        """Upscale some columns from a row on, and return the row that was reached: the last, or one where they became too wide."""
+        prepared, attempt = self._fast, None
         while row < piece.height:
-            self._meter.tell()
-            try:
-                attempt = attempt or self._attempt(arithmetic, piece, columns, row)
-                below = next(attempt)
-            except _NotFinite:
-                if arithmetic is self._safe:
-                    raise NotFiniteError(
-                        f"The network ({self._model.architecture.name}) gives NaN or infinity for a part of this image, in float32 too. "
-                        "Its weights are damaged, or the image has values far beyond 0..1."
-                    ) from None
-                arithmetic, attempt = self._safe, None
-                self._redone += 1
-                continue
-            except (RuntimeError, MemoryError) as error:
-                if not memory.is_out_of_memory(error):
-                    raise
+            self._meter.report()
+            attempt = attempt or self._attempt(prepared, piece, columns, row)
+            result = self._recovery.attempt(partial(next, attempt))
+            if result is Failure.NOT_FINITE:
+                self._recovery.not_finite(prepared.arithmetic.narrow)
+                prepared, attempt = self._exact, None
+            elif result is Failure.OUT_OF_MEMORY:
+                attempt = self._stream = None  # with all the memory that they hold
+                self._recovery.out_of_memory()
+                self._shrink(piece.image.shape[2] - row, columns)
+                if columns.core[1] - columns.core[0] > self._size.columns:
+                    return row
             else:
-                self._meter.done += piece.pixels(columns, row, below)
-                row = below
-                continue
-            # Only here is the failed attempt forgotten, with all that its traceback held.
-            attempt = self._stream = None
-            memory.give_back(self._device)
-            self._shrink(piece.image.shape[2] - row, columns)
-            if columns.core[1] - columns.core[0] > self._size.core:
-                self._columns(piece, columns.core, row)
-                break
+                self._meter.done += piece.pixels(columns, row, result)
+                row = result
+        return row
 
     def _shrink(self, rows: int, columns: Interval) -> None:
-        """Does with less memory than so many rows and columns took."""
-        failed = _Size(min(self._size.strip, rows + self._fast.plan.lag), min(self._size.core, columns.core[1] - columns.core[0]))
-        smaller = _smaller(failed)
+        """Choose a smaller size after so many rows and columns did not fit."""
+        failed = StripSize(min(self._size.rows, rows + self._fast.plan.lag), min(self._size.columns, columns.core[1] - columns.core[0]))
+        smaller = failed.smaller()
         if smaller is None:
-            raise OutOfMemoryError(
-                f"There is not enough memory on '{self._device}' even for a strip of {failed.core}x{failed.strip} pixels. Close other "
-                "programs, or other models, or choose another device."
-            )
+            raise self._recovery.exhausted(failed.rows, failed.columns)
         self._size = smaller
-        self._shrunk += 1
 
-    def _attempt(self, arithmetic: Arithmetic, piece: _Piece, columns: Interval, row: int) -> Iterator[int]:
-        """Upscales columns from a row on and tells, after every strip, before which row all is done."""
-        first = max(0, row - self._context.halo)
-        first -= first % self._context.unit
+    def _attempt(self, prepared: PreparedPlan, piece: _Piece, columns: Interval, row: int) -> Iterator[int]:
+        """Upscale columns from a row on. After every strip, yield the row before which all is finished."""
+        first = max(0, row - self._halo.width)
+        first -= first % self._halo.unit
         window = piece.image[:, :, first:, slice(*columns.read)]
         done = first * piece.scale
-        for rows in self._stream_of(arithmetic, window.shape[2], window.shape[3])(window):
-            # A sum is finite only if all of its terms are: one pass over memory, and no tensor of truths.
+        for rows in self._stream_for(prepared, window.shape[2], window.shape[3])(window):
+            # A sum is finite only if all of its terms are. It takes one pass over memory and makes no tensor of truth values.
             if not rows.sum(dtype=torch.float32).isfinite():
-                raise _NotFinite
+                raise NotFinite
             piece.paste(rows, done, row * piece.scale, columns)
             done += rows.shape[2]
             yield max(row, min(done // piece.scale, piece.height))
 
-    def _stream_of(self, arithmetic: Arithmetic, height: int, width: int) -> Stream:
-        key = arithmetic, height, width, self._size.strip
+    def _stream_for(self, prepared: PreparedPlan, height: int, width: int) -> Stream:
+        key = prepared, height, width, self._size.rows
         if self._stream is None or self._stream[0] != key:
-            self._stream = None  # its memory is given back before more is asked for
-            self._stream = key, arithmetic.stream(height, width, self._size.strip)
+            self._stream = None  # releases its memory before the next one takes its own
+            self._stream = key, prepared.stream(height, width, self._size.rows, self._make_stream)
         return self._stream[1]
-
-
-class _NotFinite(Exception):
-    """NaN or infinity came out."""
-
-
-@dataclass(frozen=True)
-class _Size:
-    """How much goes through a network at a time."""
-
-    strip: int
-    """Rows of the image, at the most."""
-    core: int
-    """Columns of the image, at the most, without their halo."""
-
-
-def _smaller(size: _Size) -> _Size | None:
-    """The next smaller one to try; None below the smallest."""
-    if size.strip > SMALLEST_STRIP:
-        return _Size(max(SMALLEST_STRIP, size.strip // 2), size.core)
-    if size.core > SMALLEST_COLUMNS:
-        return _Size(size.strip, max(SMALLEST_COLUMNS, math.ceil(size.core / 2)))
-    return None
 
 
 @dataclass(frozen=True)
 class _Piece:
-    """An image, and where its result goes."""
+    """An image, and the place of its result."""
 
     image: Tensor
-    """(1, C, H, W), where H and W may be larger than asked for, as the network wishes."""
+    """(1, C, H, W), padded as the network requires."""
     target: Tensor
     """(C', height * scale, width * scale)"""
     join: Callable[[Tensor], Tensor]
     scale: int
-    share: int
+    planes: int
     """How many images make one frame."""
 
     @property
     def height(self) -> int:
-        """Rows that are asked for."""
+        """Rows without padding."""
         return self.target.shape[1] // self.scale
 
     def paste(self, rows: Tensor, first: int, wanted: int, columns: Interval) -> None:
-        """Puts rows of the output, whose first is numbered ``first``, where they belong; those above the wanted ones are left out."""
+        """Write rows of the output into the target.
+
+        Args:
+            rows: (1, C', h, w), of the columns read.
+            first: the row of the output that they begin with.
+            wanted: the row before which they are left out.
+            columns: the columns read and kept.
+        """
         left = (columns.kept[0] - columns.read[0]) * self.scale
         start, begin = max(first, wanted), columns.kept[0] * self.scale
         target = self.target[:, start : max(start, first + rows.shape[2]), begin : columns.kept[1] * self.scale]
@@ -251,16 +234,6 @@ class _Piece:
             target.copy_(self.join(kept.clamp_(0, 1)))
 
     def pixels(self, columns: Interval, start: int, stop: int) -> int:
-        """How many pixels of a frame some rows are."""
+        """Return how many pixels of a frame some rows are."""
         first, last = (min(column, self.target.shape[2] // self.scale) for column in columns.core)
-        return (stop - start) * (last - first) // self.share
-
-
-def _padded(planes: Tensor, right: int, down: int) -> Tensor:
-    """Planes with so many more columns and rows, as spandrel adds them: their mirror image and, where that ends, their last pixels."""
-    if not right and not down:
-        return planes
-    height, width = planes.shape[2:]
-    across, along = min(right, width - 1), min(down, height - 1)
-    planes = F.pad(planes, (0, across, 0, along), "reflect")
-    return F.pad(planes, (0, right - across, 0, down - along), "replicate")
+        return (stop - start) * (last - first) // self.planes

@@ -1,153 +1,134 @@
-"""Upscaling in tiles: for networks that cannot be streamed, and where a tile's size is asked for."""
+"""Upscaling in tiles: for networks that cannot be streamed, for tiles of a chosen size, and on a GPU."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
 from .._util import memory
-from ..errors import NotFiniteError, OutOfMemoryError
+from ..image_ops.sizes import Pair
 from ..models.build import Model
+from ..models.spandrel_compat import CalledNetwork
 from ..streaming.receptive_field import receptive_field
-from .device_copy import Private
+from .context import Context
 from .footprint import Footprint, footprint
+from .precision import Arithmetic
 from .progress import Meter
+from .recovery import Failure, Recovery
+from .report import Method, Recovered
 from .runner import Frame
+from .settings import Settings
 from .tiling import Halo, Tile, by_area, by_side, levelled, ramp_weights
 
 SMALLEST_TILE = 32
 """Side in pixels of the smallest tile that is tried before memory is said to be too short."""
 
+MEMORY_SHARE = 0.7
+"""The share of free memory that tiles may fill. The rest is for workspace of the convolutions, which is not counted."""
+
 _LARGEST_HALO = 64
-"""A network that sees further is tiled as if it saw without end: an exact halo would cost more than the image itself."""
+"""Networks that see further are tiled as if they saw everything: an exact halo would cost more than the image itself."""
 
-_BLENDED = Halo(halo=16, ramp=32)
-"""For networks that see without end, or too far: what matters most of their sight, and a ramp as wide as it."""
+_BLENDED = Halo(width=16, ramp=32)
+"""For networks that see everything, or too far: the context that matters most, and a ramp as wide as it."""
 
-_LEAST_ON_CPU = 256 * 256
-"""Pixels of a tile below which halos cost more than that does."""
+_FEWEST_PIXELS_ON_CPU = 256 * 256
+"""Pixels of a tile below which its halo costs more than larger blocks of memory do."""
 
-_BUSY = 1 << 20
-"""Pixels at a time that keep a GPU busy."""
+_BATCHES_IN_GROUP = 4
+"""Batches that a group of frames makes, at most."""
 
-_BATCHES = 4
-"""That are made of a group of frames, at the most."""
-
-_SHARE = 0.7
-"""Of free memory that tiles may fill: convolutions want workspace beside the tensors that are counted."""
+_halos: WeakKeyDictionary[nn.Module, Halo] = WeakKeyDictionary()
+_footprints: WeakKeyDictionary[nn.Module, Footprint] = WeakKeyDictionary()
 
 
-def context_of(model: Model) -> Halo:
-    """What tiles of a model need of their neighbourhood."""
-    if model.model not in _contexts:
-        sight = receptive_field(model.model)
-        context = _BLENDED
-        if sight is not None and sight.radius <= _LARGEST_HALO:
-            context = Halo(halo=sight.radius, unit=sight.unit)
-        _contexts[model.model] = context
-    return _contexts[model.model]
+def halo_of(model: Model) -> Halo:
+    """Return the context that tiles of a model need around them."""
+    if model.model not in _halos:
+        field = receptive_field(CalledNetwork(model))
+        exact = field is not None and field.radius <= _LARGEST_HALO
+        _halos[model.model] = Halo(width=field.radius, unit=field.unit) if field is not None and exact else _BLENDED
+    return _halos[model.model]
 
 
 def footprint_of(model: Model) -> Footprint:
-    """What a forward pass of a model needs of memory."""
+    """Return the memory that a forward pass of a model needs."""
     if model.model not in _footprints:
         _footprints[model.model] = footprint(model)
     return _footprints[model.model]
 
 
-def need(model: Model, dtype: torch.dtype, height: int, width: int) -> int:
-    """Bytes that should be free for an image to go through a model in one piece."""
-    return int(_peak(model, dtype) * height * width / _SHARE)
-
-
-def together(device: torch.device) -> int:
-    """Up to how many pixels it helps to run small tiles and frames side by side on a device."""
-    return 0 if device.type == "cpu" else _BUSY
+def bytes_for(model: Model, dtype: torch.dtype, size: Pair) -> int:
+    """Return the bytes that should be free for an image of a size to go through a model in one piece."""
+    return int(_peak(model, dtype) * size[0] * size[1] / MEMORY_SHARE)
 
 
 def _peak(model: Model, dtype: torch.dtype) -> float:
-    """Bytes per pixel."""
+    """Return the bytes that a pixel of the input takes."""
     return footprint_of(model).peak * dtype.itemsize / torch.float32.itemsize
 
 
-_contexts: WeakKeyDictionary[nn.Module, Halo] = WeakKeyDictionary()
-_footprints: WeakKeyDictionary[nn.Module, Footprint] = WeakKeyDictionary()
-
-
-class _Canvas:
-    """A tensor (..., H * scale, W * scale) that is put together of tiles."""
-
-    def __init__(self, result: Tensor, scale: int, context: Halo) -> None:
-        self._result, self._scale, self._blended = result, scale, context.ramp > 0
-        if self._blended:
-            result.zero_()
-
-    @property
-    def device(self) -> torch.device:
-        return self._result.device
-
-    def paste(self, upscaled: Tensor, tile: Tile) -> None:
-        """Puts what the network has made of a tile's read pixels where the kept ones belong."""
-        axes = tile.rows, tile.columns
-        rows, columns = (_scaled(axis.kept, axis.read[0], self._scale) for axis in axes)
-        kept = upscaled[..., rows, columns]
-        rows, columns = (_scaled(axis.kept, 0, self._scale) for axis in axes)
-        target = self._result[..., rows, columns]
-        if not self._blended:
-            target.copy_(kept)
-            return
-        down, across = (torch.tensor(ramp_weights(s, self._scale), device=kept.device) for s in axes)
-        target += (kept * (down[:, None] * across)).to(target)
-
-
-class Tiled:
-    """A model at work on one device, in tiles that fit.
+class TileRunner:
+    """Runs a model on frames of one size, in tiles.
 
     Args:
         model: fused.
-        device: where to compute.
-        dtype: of the arithmetic.
-        meter: told before every batch of tiles.
-        compiled: whether networks are compiled.
+        context: of the caller.
+        settings: the side of a tile, if one is chosen, and whether the network is compiled.
+        arithmetic: the type to compute in.
+        size: height and width of the frames.
+        free: bytes that are free on the device.
+        meter: counts finished pixels, and reports before every batch of tiles.
     """
 
-    def __init__(self, model: Model, device: torch.device, dtype: torch.dtype, meter: Meter, compiled: bool = False) -> None:
-        self._model, self._device, self._dtype, self._meter, self._compiled = model, device, dtype, meter, compiled
-        self._context = context_of(model)
-        layout = torch.channels_last if self._context.ramp == 0 else torch.contiguous_format
-        self._network = Private(model, device, layout, compiled)
-        self._tiles: list[Tile] = []
-        self._together = 0
-        self._most_pixels = float("inf")  # that may go through the network at a time, as far as is known
-        self._redone = self._failures = 0
-        self._pixels = 1
-        self._name = str(dtype).removeprefix("torch.")
+    def __init__(
+        self, model: Model, context: Context, settings: Settings, arithmetic: Arithmetic, size: Pair, free: int, meter: Meter
+    ) -> None:
+        self._model, self._device, self._dtype, self._meter = model, context.device_for(model), arithmetic.dtype, meter
+        self._halo = halo_of(model)
+        layout = torch.channels_last if self._halo.ramp == 0 else torch.contiguous_format
+        probes = context.probes
+        self._network = probes.device_copy(model, self._device, layout, settings.compiled, probes.transfer(self._device))
+        self._recovery = Recovery(model, self._device)
+        self._most_pixels = float("inf")
+        """Pixels that fit through the network at a time, as far as is known."""
+        busy = probes.busy_pixels(self._device)
+        most = self._most_that_fit(free)
+        self._together = 0 if settings.tile is not None else int(min(most, busy))
+        """Pixels up to which small tiles run side by side."""
+        self._tiles = (
+            by_side(*size, settings.tile, self._halo)
+            if settings.tile is not None
+            else by_area(*size, max(most, SMALLEST_TILE**2), self._halo)
+        )
+        if self._halo.unit == 1 and (settings.compiled or busy):
+            self._tiles = levelled(self._tiles, *size)
+        self.group = max(_BATCHES_IN_GROUP, _BATCHES_IN_GROUP * self._together // (size[0] * size[1])) if busy else 1
+        """Frames that make enough batches for one to be brought back while the next is computed."""
 
-    def fit(self, height: int, width: int, side: int | None, free: int) -> None:
-        """Chooses tiles for frames of a size: of a side that is asked for, or as the free bytes allow and, on a CPU, as is fastest."""
-        self._pixels = height * width
-        if side is not None:
-            self._tiles = by_side(height, width, side, self._context)
-        else:
-            most = free * _SHARE / _peak(self._model, self._dtype)
-            if self._device.type == "cpu":
-                activation = footprint_of(self._model).activation * self._dtype.itemsize / torch.float32.itemsize
-                most = min(most, max(memory.KEPT_BY_ALLOCATOR / activation, _LEAST_ON_CPU))
-            self._together = int(min(most, together(self._device)))
-            self._tiles = by_area(height, width, max(most, SMALLEST_TILE**2), self._context)
-        if self._context.unit == 1 and (self._compiled or together(self._device)):
-            self._tiles = levelled(self._tiles, height, width)
+    @property
+    def method(self) -> Method:
+        """The tiles, and the type of the arithmetic."""
+        rows, columns = self._tiles[0].rows.core, self._tiles[0].columns.core
+        name = str(self._dtype).removeprefix("torch.")
+        return Method("tiles", len(self._tiles), (rows[1] - rows[0], columns[1] - columns[0]), name)
+
+    @property
+    def recovered(self) -> Recovered:
+        """The failures so far."""
+        return self._recovery.recovered
 
     def run(self, frames: Iterable[Frame]) -> None:
-        """Upscales frames. While a batch of tiles is computed, the one before it is brought back."""
+        """Upscale frames. While one batch of tiles is computed, the one before it is brought back."""
         waiting: deque[_Running] = deque()
         for batch in self._batches(frames):
-            self._meter.tell()
+            self._meter.report()
             running = self._start(batch)
             if running is not None:
                 waiting.append(running)
@@ -155,39 +136,25 @@ class Tiled:
                 self._finish(waiting.popleft())
             if running is None:
                 for piece in batch:
-                    self._place(piece, self._careful(piece.planes, self._dtype))
+                    self._place(piece, self._upscaled(piece.planes, self._dtype))
         for running in waiting:
             self._finish(running)
 
-    @property
-    def group(self) -> int:
-        """So many frames at a time are best: enough for several batches, of which one is brought back while the next is computed."""
-        return 1 if not together(self._device) else max(_BATCHES, _BATCHES * self._together // self._pixels)
-
-    @property
-    def method(self) -> str:
-        """How it goes about it, in a few words."""
-        tiles = len(self._tiles)
-        width, height = (stop - start for start, stop in (self._tiles[0].columns.core, self._tiles[0].rows.core))
-        return f"{tiles} tile{'s' * (tiles > 1)} of {width}x{height}, {self._name}"
-
-    @property
-    def redone(self) -> tuple[str, ...]:
-        """What had to be redone so far, a sentence for each kind."""
-        sentences: list[str] = []
-        if self._redone:
-            sentences.append(f"{self._redone} tiles came out as NaN or infinity in {self._name} and were redone in float32.")
-        if self._failures:
-            sentences.append(f"Memory ran out {self._failures} times; what did not fit was done in smaller tiles.")
-        return tuple(sentences)
+    def _most_that_fit(self, free: int) -> float:
+        """Return the pixels of the largest tile that fits and, on a CPU, is fast."""
+        most = free * MEMORY_SHARE / _peak(self._model, self._dtype)
+        if self._device.type == "cpu":
+            activation = footprint_of(self._model).activation * self._dtype.itemsize / torch.float32.itemsize
+            most = min(most, max(memory.KEPT_BY_ALLOCATOR / activation, _FEWEST_PIXELS_ON_CPU))
+        return most
 
     def _batches(self, frames: Iterable[Frame]) -> Iterator[list[_Piece]]:
-        """Tiles of one shape, of one frame or of several, that go through the network side by side."""
+        """Yield tiles of one shape, from one frame or several, that go through the network side by side."""
         batch: list[_Piece] = []
         for frame in frames:
-            canvas = _Canvas(frame.result, self._model.scale, self._context)
+            target = _Canvas(frame.result, self._model.scale, self._halo)
             for tile in self._tiles:
-                piece = _Piece(_read(frame.planes, tile), tile, canvas, frame.join)
+                piece = _Piece(_read(frame.planes, tile), tile, target, frame.join)
                 most = min(self._together, self._most_pixels)
                 if batch and (piece.planes.shape != batch[0].planes.shape or (len(batch) + 1) * piece.pixels > most):
                     yield batch
@@ -197,80 +164,87 @@ class Tiled:
             yield batch
 
     def _start(self, batch: list[_Piece]) -> _Running | None:
-        """Sends a batch on its way; None if there is no memory for it."""
+        """Start a batch, and return None if there is no memory for it."""
         pixels = len(batch) * batch[0].pixels
         if pixels > self._most_pixels:
             return None
-        try:
-            images = torch.cat([piece.planes for piece in batch]) if len(batch) > 1 else batch[0].planes
-            result, sums = self._network(images, self._dtype)
-            fetch = self._network.transfer.fetch
-            return _Running(batch, fetch(result, batch[0].canvas.device), fetch(sums, torch.device("cpu")))
-        except (RuntimeError, MemoryError) as error:
-            if not memory.is_out_of_memory(error):
-                raise
-        self._failed(pixels)
-        return None
+        running = self._recovery.attempt(partial(self._launch, batch))
+        if isinstance(running, Failure):
+            self._shrink(pixels)
+            return None
+        return running
 
-    def _failed(self, pixels: int) -> None:
-        """There was no memory for so many. To be called outside of ``except``, when what the traceback held is forgotten."""
-        self._most_pixels = pixels // 2
-        self._failures += 1
-        memory.give_back(self._device)
+    def _launch(self, batch: list[_Piece]) -> _Running:
+        images = torch.cat([piece.planes for piece in batch]) if len(batch) > 1 else batch[0].planes
+        result, sums = self._network(images, self._dtype)
+        fetch = self._network.transfer.fetch
+        return _Running(batch, fetch(result, batch[0].target.device), fetch(sums, torch.device("cpu")))
 
     def _finish(self, running: _Running) -> None:
-        results, sums = (whole().chunk(len(running.batch)) for whole in (running.result, running.sums))
+        results, sums = (fetched().chunk(len(running.batch)) for fetched in (running.result, running.sums))
         for piece, result, total in zip(running.batch, results, sums, strict=True):
-            self._place(piece, result if total.isfinite().all() else self._again(piece.planes, self._dtype))
+            self._place(piece, result if total.isfinite().all() else self._redone(piece.planes, self._dtype))
 
     def _place(self, piece: _Piece, result: Tensor) -> None:
-        piece.canvas.paste(piece.join(result), piece.tile)
+        piece.target.paste(piece.join(result), piece.tile)
         self._meter.done += piece.tile.core_pixels
 
-    def _again(self, image: Tensor, dtype: torch.dtype) -> Tensor:
-        """In float32, what came out as NaN or infinity."""
-        if dtype is torch.float32:
-            raise NotFiniteError(
-                f"The network ({self._model.architecture.name}) gives NaN or infinity for a tile of this image, in float32 too. "
-                "Its weights are damaged, or the image has values far beyond 0..1."
-            )
-        self._redone += 1
-        return self._careful(image, torch.float32)
-
-    def _careful(self, image: Tensor, dtype: torch.dtype) -> Tensor:
-        """(planes, C, h, w) -> (planes, C', h * scale, w * scale) in 0..1, in one piece if it fits, else of smaller tiles."""
+    def _upscaled(self, image: Tensor, dtype: torch.dtype) -> Tensor:
+        """(planes, C, h, w) -> (planes, C', h * scale, w * scale) in 0..1: in one piece if it fits, else in smaller tiles."""
         height, width = image.shape[-2:]
         if height * width <= self._most_pixels:
-            self._meter.tell()
-            try:
-                result, sums = self._network(image, dtype)
-            except (RuntimeError, MemoryError) as error:
-                if not memory.is_out_of_memory(error):
-                    raise
-            else:
-                return result if sums.isfinite().all() else self._again(image, dtype)
-            self._failed(height * width)
-        return self._smaller(image, dtype)
-
-    def _smaller(self, image: Tensor, dtype: torch.dtype) -> Tensor:
-        """The same of smaller tiles."""
-        height, width = image.shape[-2:]
-        tiles = by_area(height, width, self._most_pixels, self._context)
-        if max(height, width) <= SMALLEST_TILE or len(tiles) == 1 or self._largest(tiles) >= height * width:
-            raise OutOfMemoryError(
-                f"There is not enough memory on '{self._device}' even for a tile of {width}x{height} pixels. Close other programs, or "
-                "other models, or choose another device."
-            )
+            self._meter.report()
+            output = self._recovery.attempt(partial(self._network, image, dtype))
+            if not isinstance(output, Failure):
+                result, sums = output
+                return result if sums.isfinite().all() else self._redone(image, dtype)
+            self._shrink(height * width)
+        tiles = by_area(height, width, self._most_pixels, self._halo)
+        largest = max(tile.rows.length * tile.columns.length for tile in tiles)
+        if max(height, width) <= SMALLEST_TILE or len(tiles) == 1 or largest >= height * width:
+            raise self._recovery.exhausted(height, width)
         scale = self._model.scale
         result = torch.empty((image.shape[0], self._model.output_channels, height * scale, width * scale), device=image.device)
-        canvas = _Canvas(result, scale, self._context)
+        target = _Canvas(result, scale, self._halo)
         for tile in tiles:
-            canvas.paste(self._careful(_read(image, tile), dtype), tile)
+            target.paste(self._upscaled(_read(image, tile), dtype), tile)
         return result
 
-    @staticmethod
-    def _largest(tiles: Sequence[Tile]) -> int:
-        return max(piece.rows.length * piece.columns.length for piece in tiles)
+    def _redone(self, image: Tensor, dtype: torch.dtype) -> Tensor:
+        """Return the result in float32 of an image whose result was not finite."""
+        self._recovery.not_finite(dtype)
+        return self._upscaled(image, torch.float32)
+
+    def _shrink(self, pixels: int) -> None:
+        """Remember that so many pixels did not fit."""
+        self._most_pixels = pixels // 2
+        self._recovery.out_of_memory()
+
+
+class _Canvas:
+    """A tensor (..., H * scale, W * scale) that is put together from tiles."""
+
+    def __init__(self, result: Tensor, scale: int, halo: Halo) -> None:
+        self._result, self._scale, self._blended = result, scale, halo.ramp > 0
+        if self._blended:
+            result.zero_()
+
+    @property
+    def device(self) -> torch.device:
+        return self._result.device
+
+    def paste(self, upscaled: Tensor, tile: Tile) -> None:
+        """Write the kept pixels of a tile's result where they belong."""
+        axes = tile.rows, tile.columns
+        rows, columns = (_scaled(axis.kept, axis.read[0], self._scale) for axis in axes)
+        kept = upscaled[..., rows, columns]
+        rows, columns = (_scaled(axis.kept, 0, self._scale) for axis in axes)
+        target = self._result[..., rows, columns]
+        if not self._blended:
+            target.copy_(kept)
+            return
+        down, across = (torch.tensor(ramp_weights(axis, self._scale), device=kept.device) for axis in axes)
+        target += (kept * (down[:, None] * across)).to(target)
 
 
 @dataclass(frozen=True)
@@ -278,20 +252,20 @@ class _Piece:
     """A tile of a frame."""
 
     planes: Tensor
-    """(planes, C, h, w), what the network is shown."""
+    """(planes, C, h, w): the input of the network."""
     tile: Tile
-    canvas: _Canvas
+    target: _Canvas
     join: Callable[[Tensor], Tensor]
 
     @property
     def pixels(self) -> int:
-        """That are read."""
+        """Pixels of the input, with the halo."""
         return self.planes.shape[-2] * self.planes.shape[-1]
 
 
 @dataclass(frozen=True)
 class _Running:
-    """A batch on its way."""
+    """A batch on its way through the network and back."""
 
     batch: list[_Piece]
     result: Callable[[], Tensor]
@@ -302,5 +276,5 @@ def _read(image: Tensor, tile: Tile) -> Tensor:
     return image[..., slice(*tile.rows.read), slice(*tile.columns.read)]
 
 
-def _scaled(pixels: tuple[int, int], origin: int, scale: int) -> slice:
+def _scaled(pixels: Pair, origin: int, scale: int) -> slice:
     return slice((pixels[0] - origin) * scale, (pixels[1] - origin) * scale)

@@ -1,4 +1,4 @@
-"""Tensors on their way to a device and back."""
+"""Moving tensors to a device and back."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from torch import Tensor
 
 
 class Transfer:
-    """One tensor after the other, each waited for."""
+    """Moves one tensor after the other and waits for each."""
 
     ahead = 0
-    """How many results may be under way while more is sent."""
+    """How many results may still be on their way back while the next images are sent."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
 
     def send(self, tensor: Tensor, dtype: torch.dtype, layout: torch.memory_format) -> Tensor:
-        """A tensor on the device, in a type and a layout."""
+        """Return a tensor on the device, in a type and a layout."""
         return tensor.to(self._device, dtype).contiguous(memory_format=layout)
 
     def fetch(self, tensor: Tensor, target: torch.device) -> Callable[[], Tensor]:
-        """Begins to bring a tensor nearer to where it is wanted; what is returned waits for it, and gives it."""
+        """Begin to bring a tensor nearer to a target device. Return a function that waits for it and returns it."""
         return lambda: tensor
 
 
 class Overlapped(Transfer):
-    """Copies go through pinned memory on streams of their own, so that the device computes and the host works meanwhile.
+    """Copies through pinned memory on streams of their own, so that the device computes meanwhile.
 
     Args:
         device: an accelerator.
-        api: the module of torch that has its streams and events, such as ``torch.cuda``.
+        api: the module of torch with its streams and events, such as ``torch.cuda``.
     """
 
     ahead = 1
@@ -44,7 +44,7 @@ class Overlapped(Transfer):
     def send(self, tensor: Tensor, dtype: torch.dtype, layout: torch.memory_format) -> Tensor:
         if tensor.device.type != "cpu":
             return super().send(tensor, dtype, layout)
-        # Cast before the copy, which is then half as long in half precision.
+        # Cast before the copy, which halves it in half precision.
         tensor = tensor.to(dtype).contiguous(memory_format=layout)
         pinned = _pinned_like(tensor).copy_(tensor)
         computing = self._api.current_stream(self._device)
@@ -60,24 +60,24 @@ class Overlapped(Transfer):
         self._down.wait_stream(self._api.current_stream(self._device))
         with self._api.stream(self._down):
             fetched = _pinned_like(tensor).copy_(tensor, non_blocking=True)
-            there = self._api.Event()
-            there.record(self._down)
+            copied = self._api.Event()
+            copied.record(self._down)
         tensor.record_stream(self._down)
 
         def wait() -> Tensor:
-            there.synchronize()
+            copied.synchronize()
             return fetched
 
         return wait
 
 
 def transfer_to(device: torch.device) -> Transfer:
-    """The best way to a device and back."""
+    """Return the fastest transfer for a device."""
     return Overlapped(device, torch.cuda) if device.type == "cuda" else Transfer(device)
 
 
 def _pinned_like(tensor: Tensor) -> Tensor:
-    """Memory for a tensor that is never paged out, or plain memory where the system grants no other (WSL limits it)."""
+    """Return pinned memory for a tensor, or plain memory where the system grants none (WSL limits it)."""
     try:
         return torch.empty_like(tensor, device="cpu", pin_memory=True)
     except RuntimeError:

@@ -8,11 +8,10 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import torch
-
 from .._util.files import check_output
-from ..engine.progress import Progress
-from ..engine.report import Report
+from ..engine.context import Context
+from ..engine.progress import ProgressListener
+from ..engine.report import Report, total
 from ..engine.settings import Settings
 from ..errors import SpanArchError
 from ..models.build import Model
@@ -21,7 +20,7 @@ from .concat import join_segments
 from .segment_store import Finished, SegmentFolder, job_of
 from .segments import FRAMES, Segment, plan_segments, write_segment
 from .source import Source, name_of, no_frames, opened
-from .transcode import Transform, VideoReport, unchanged, warnings_of
+from .transcode import VideoReport, warnings_of
 
 
 def upscale_video_resumably(
@@ -30,16 +29,13 @@ def upscale_video_resumably(
     target: Path,
     settings: Settings | None = None,
     video: VideoSettings | None = None,
+    context: Context | None = None,
     *,
     segment_frames: int = FRAMES,
     start: float = 0,
     duration: float = 0,
     overwrite: bool = False,
-    count: int = 0,
-    device: torch.device | str | None = None,
-    room: Callable[[int], int] | None = None,
-    progress: Progress | None = None,
-    look: Transform = unchanged,
+    count: int | None = None,
 ) -> tuple[Report, VideoReport]:
     """Upscales a video as `upscale_video` does, and goes on where an earlier call with the same arguments was ended, however it was.
 
@@ -53,16 +49,13 @@ def upscale_video_resumably(
         target: as in `upscale_video`.
         settings: as in `upscale_video`; the same as in the earlier call.
         video: as in `upscale_video`; the same as in the earlier call.
+        context: as in `upscale_video`. Progress begins with what the earlier call has finished. If its listener raises an exception, the
+            run ends, and finished segments stay.
         segment_frames: how many frames a segment has. An earlier call's are kept.
         start: as in `upscale_video`; the same as in the earlier call.
         duration: as in `upscale_video`; the same as in the earlier call.
         overwrite: whether a file that is there may be replaced.
         count: about how many frames there are, for progress, if the source does not tell the time of each.
-        device: as in `upscale_video`.
-        room: as in `upscale_video`.
-        progress: as in `upscale_video`; it begins with what the earlier call has finished. What it raises ends all, and finished segments
-            stay.
-        look: as in `upscale_video`; for each segment anew.
 
     Returns:
         What the upscale was like, and what became of the video; of all calls together.
@@ -75,14 +68,15 @@ def upscale_video_resumably(
     """
     target, settings, video = Path(target), settings or Settings(), video or VideoSettings()
     window = {"start": start, "duration": duration}
-    write = partial(
-        write_segment, model, source, settings=settings, video=video, overwrite=True, count=count, device=device, room=room, look=look
-    )
+    context = context or Context()
     plan = partial(plan_segments, source, segment_frames, **window)
     with begun(model, source, target, settings, video, plan, overwrite=overwrite, **window) as folder:
         with telling(folder):
             for segment in folder.missing():
-                report, told = write(segment=segment, path=folder.part(segment), progress=_progress_of(segment, folder, progress))
+                within = replace(context, progress=_progress_of(segment, folder, context.progress))
+                report, told = write_segment(
+                    model, source, segment, folder.part(segment), settings, video, within, overwrite=True, count=count
+                )
                 folder.finish(segment, report, told)
         return finish(folder, source, target, overwrite=overwrite, **window)
 
@@ -140,18 +134,14 @@ def telling(folder: SegmentFolder) -> Generator[None]:
         ) from error
 
 
-def _progress_of(segment: Segment, folder: SegmentFolder, progress: Progress | None) -> Progress | None:
-    """Counts the pixels of a segment among those of all."""
-    if progress is None or not segment.frames:
-        return progress
+def _progress_of(segment: Segment, folder: SegmentFolder, listener: ProgressListener | None) -> ProgressListener | None:
+    """Return a listener for a segment that counts its frames among those of all."""
+    if listener is None or not segment.frames:
+        return listener
     before = sum(one.frames for one in folder.segments if one.index in folder.finished)
     frames = sum(one.frames for one in folder.segments)
 
-    def told(done: int, total: int) -> None:
-        of_a_frame = total // segment.frames
-        progress(before * of_a_frame + done, frames * of_a_frame)
-
-    return told
+    return lambda progress: listener(replace(progress, frame=before + progress.frame, frames=frames))
 
 
 def _reports(finished: Sequence[Finished], name: str, left_out: Sequence[str]) -> tuple[Report, VideoReport]:
@@ -162,7 +152,7 @@ def _reports(finished: Sequence[Finished], name: str, left_out: Sequence[str]) -
         reports[-1],
         frames=sum(one.frames for one in reports),
         seconds=sum(one.seconds for one in reports),
-        redone=tuple(dict.fromkeys(sentence for one in reports for sentence in one.redone)),
+        recovered=total(one.recovered for one in reports),
     )
     encoder = next(one.encoder for one in told if one.encoder)
     return report, VideoReport(sum(one.frames for one in told), broken, encoder, tuple(dict.fromkeys(warnings)))

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, cast
 
 from .._util.extras import require_extra
 from .._util.files import check_output, move, replacing
-from ..engine.report import Report
+from ..engine.report import Method, Recovered, Report
 from ..engine.settings import Settings
 from ..errors import OptionError, OutputError
 from ..models.build import Model, adopt
@@ -285,7 +285,7 @@ def _finished(entry: Mapping[str, Any]) -> Finished:
     report, video = entry["report"], entry["video"]
     return Finished(
         entry["sha256"],
-        None if report is None else Report(**{name: _tuples(value) for name, value in report.items()}),
+        None if report is None else _report(report),
         VideoReport(**{name: _tuples(value) for name, value in video.items()}),
     )
 
@@ -293,3 +293,11 @@ def _finished(entry: Mapping[str, Any]) -> Finished:
 def _tuples(value: Any) -> Any:
     """JSON knows lists only."""
     return tuple(cast(list[Any], value)) if isinstance(value, list) else value
+
+
+def _report(saved: dict[str, Any]) -> Report:
+    """Return the report that was saved as a dict of its fields."""
+    values: dict[str, Any] = {name: _tuples(value) for name, value in saved.items()}
+    values["method"] = Method(**{name: _tuples(value) for name, value in saved["method"].items()})
+    values["recovered"] = Recovered(**saved["recovered"])
+    return Report(**values)

@@ -11,17 +11,16 @@ A segment can be pickled, and so can its reports.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import dropwhile, pairwise
 from pathlib import Path
 from typing import Any
 
-import torch
 from typing_extensions import override
 
 from .._util.files import replacing
-from ..engine.progress import Progress
+from ..engine.context import Context
 from ..engine.report import Report
 from ..engine.settings import Settings
 from ..errors import OptionError
@@ -30,7 +29,7 @@ from .codecs import VideoSettings, encoders
 from .one_pass import upscaling
 from .reader import VideoReader
 from .source import Source, name_of, opened
-from .transcode import Transform, VideoReport, run, unchanged
+from .transcode import VideoReport, run
 from .writer import VideoWriter
 
 FRAMES = 250
@@ -182,13 +181,10 @@ def write_segment(
     path: Path,
     settings: Settings | None = None,
     video: VideoSettings | None = None,
+    context: Context | None = None,
     *,
     overwrite: bool = False,
-    count: int = 0,
-    device: torch.device | str | None = None,
-    room: Callable[[int], int] | None = None,
-    progress: Progress | None = None,
-    look: Transform = unchanged,
+    count: int | None = None,
 ) -> tuple[Report | None, VideoReport]:
     """Upscales a segment to a file of its own: the frames alone, with their times in the whole.
 
@@ -201,12 +197,9 @@ def write_segment(
         path: of the file, with the suffix that the whole is to have.
         settings: what is asked of the upscale; the same for all segments.
         video: how the result is written; the same for all segments.
+        context: as in `upscale_frames`. If its progress listener raises an exception, the run ends and leaves no file.
         overwrite: whether a file that is there may be replaced.
         count: how many frames there are, for progress; by default as the segment says.
-        device: as in `upscale_frames`.
-        room: as in `upscale_frames`.
-        progress: as in `upscale_frames`. What it raises ends all, and nothing is left.
-        look: is passed the finished frames, and passes them on; for whoever wants to see them.
 
     Returns:
         What the upscale was like, and what became of the frames. If none can be decoded, there is nothing to tell of the upscale, and the
@@ -218,9 +211,7 @@ def write_segment(
     path, video = Path(path), video or VideoSettings()
     encoders(path, video)
     reports: list[Report] = []
-    transform = upscaling(
-        model, settings, count=count or segment.frames, device=device, room=room, progress=progress, look=look, report=reports.append
-    )
+    transform = upscaling(model, settings, context or Context(), count or segment.frames or None, reports.append)
     with opened(source) as container, replacing(path, overwrite=overwrite, durable=True) as temporary:
         reader = SegmentReader(container, name_of(source), segment)
         writer = VideoWriter(temporary, reader, video, alone=True)

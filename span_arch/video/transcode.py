@@ -12,7 +12,7 @@ from torch import Tensor
 from .._util.channel import Channel
 from .._util.files import check_output, replacing
 from .._util.threads import helpers
-from ..engine.progress import Progress
+from ..engine.progress import Progress, ProgressListener
 from ..errors import SpanArchError, VideoError
 from .codecs import VideoSettings, encoders
 from .reader import Frame, VideoReader
@@ -57,7 +57,7 @@ def copy_video(
     start: float = 0,
     duration: float = 0,
     overwrite: bool = False,
-    progress: Progress | None = None,
+    progress: ProgressListener | None = None,
 ) -> VideoReport:
     """Writes a video anew, with each frame changed by a function.
 
@@ -74,7 +74,7 @@ def copy_video(
         duration: in seconds; 0 is up to the end. Frames and packets that begin in the window are in it, so that audio is cut between its
             packets, some 20 ms long.
         overwrite: whether a file that is there may be replaced.
-        progress: is told the number of frames done, and about how many there are. What it raises ends all, and nothing is left.
+        progress: receives progress. If it raises an exception, the run ends and leaves no file.
 
     Returns:
         How many frames there were, and what is not as in the source.
@@ -116,7 +116,7 @@ def warnings_of(broken: int, name: str) -> list[str]:
     return [f"{broken} of the frames of {name} could not be decoded and were left out; the others keep their times."] if broken else []
 
 
-def run(reader: VideoReader, writer: VideoWriter, transform: Transform, progress: Progress | None = None) -> None:
+def run(reader: VideoReader, writer: VideoWriter, transform: Transform, progress: ProgressListener | None = None) -> None:
     """Reads all, and writes it, by way of a function; the three go on at the same time. The writer is left open.
 
     Raises:
@@ -166,7 +166,9 @@ def _write(writer: VideoWriter, done: Channel[Frame]) -> None:
         raise
 
 
-def _transform(decoded: Channel[Frame], done: Channel[Frame], transform: Transform, reader: VideoReader, progress: Progress | None) -> None:
+def _transform(
+    decoded: Channel[Frame], done: Channel[Frame], transform: Transform, reader: VideoReader, progress: ProgressListener | None
+) -> None:
     times: deque[tuple[int, int]] = deque()
 
     def images() -> Iterator[Tensor]:
@@ -181,6 +183,6 @@ def _transform(decoded: Channel[Frame], done: Channel[Frame], transform: Transfo
         done.put(Frame(image, *times.popleft()))
         count += 1
         if progress is not None:
-            progress(count, max(count, reader.expected))
+            progress(Progress(count, 0, max(count, reader.expected)))
     if times or next(given, None) is not None:
         raise VideoError(f"The transform ended after {count} frames, and was given more; expected one for each.")

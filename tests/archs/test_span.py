@@ -36,7 +36,9 @@ def picture(path: Path) -> Tensor:
 @pytest.mark.parametrize("side", [16, 32, 64])
 def test_the_official_network_makes_the_golden_pictures(data: Path, side: int) -> None:
     golden = picture(data / "golden" / f"{side}x{side}_spanx4_ch48.png") * 255
-    result = span_arch.upscale(span_arch.load("spanx4_ch48"), picture(data / "golden" / f"{side}x{side}.png"), precision="float32")
+    result = span_arch.upscale(
+        span_arch.load("spanx4_ch48"), picture(data / "golden" / f"{side}x{side}.png"), span_arch.Settings(precision="float32")
+    )
     error = float((result.mul(255).round() - golden).double().square().mean())
     assert 10 * np.log10(255**2 / error) >= 55
 
@@ -44,7 +46,7 @@ def test_the_official_network_makes_the_golden_pictures(data: Path, side: int) -
 def test_the_challenge_winner_gives_what_its_authors_code_gives(data: Path) -> None:
     reference = torch.from_numpy(np.load(data / "reference" / "span_ntire2024_ch28.npy")).clamp(0, 1)
     model = span_arch.load(data / "checkpoints" / "span_ntire2024_ch28.pth")
-    result = span_arch.upscale(model, picture(data / "Set5" / "x4" / "img_003_LR.png"), precision="float32")[0]
+    result = span_arch.upscale(model, picture(data / "Set5" / "x4" / "img_003_LR.png"), span_arch.Settings(precision="float32"))[0]
     torch.testing.assert_close(result, reference, atol=1e-4, rtol=0)
 
 
@@ -99,7 +101,7 @@ def test_an_ncnn_network_gives_what_ncnn_gives(name: str, data: Path, ncnn_folde
     extractor.input("data", ncnn.Mat(pixels).clone())
     _, result = extractor.extract("output")
     expected = torch.from_numpy(np.array(result)).permute(1, 2, 0).clamp(0, 1)
-    found = span_arch.upscale(span_arch.load(path), image, precision="float32")[0]
+    found = span_arch.upscale(span_arch.load(path), image, span_arch.Settings(precision="float32"))[0]
     assert quality(found, expected, border=0).psnr >= 50
 
 

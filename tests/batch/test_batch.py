@@ -289,7 +289,13 @@ def test_jobs_and_outcomes_can_be_sent_elsewhere() -> None:
 def test_progress_is_told_of_each_job_to_its_end() -> None:
     sources = [draw("a.png"), animate("b.gif"), draw("c.png", size=(30, 30)), draw("d.png", size=(30, 30))]
     told: dict[str, list[tuple[int, int]]] = {}
-    list(upscale_jobs(model(), jobs_for(sources), progress=lambda job, *step: told.setdefault(job.source.name, []).append(step)))
+    list(
+        upscale_jobs(
+            model(),
+            jobs_for(sources),
+            context=span_arch.Context(progress=lambda job, *step: told.setdefault(job.source.name, []).append(step)),
+        )
+    )
     assert {name: steps[-1] for name, steps in told.items()} == {
         "a.png": (280, 280),
         "b.gif": (1120, 1120),
@@ -304,7 +310,7 @@ def test_what_progress_raises_ends_all_and_leaves_nothing_half_done() -> None:
     jobs = jobs_for([draw(f"{index}.png", seed=index) for index in range(6)])
     cancel = stop_at(8)
     with pytest.raises(Stop):
-        list(upscale_jobs(model(), jobs, progress=lambda _, *step: cancel(*step)))
+        list(upscale_jobs(model(), jobs, context=span_arch.Context(progress=lambda _, *step: cancel(*step))))
     assert all(read_header(path).width == 40 for path in Path("out").iterdir())
     assert not any(thread.name.startswith("span-helper") for thread in threading.enumerate())
 
@@ -472,7 +478,7 @@ def test_videos_are_done_among_pictures() -> None:
         Job(animate("c.gif"), Path("c.mkv")),
     ]
     told: list[str] = []
-    outcomes = list(upscale_jobs(model(), jobs, progress=lambda job, *_: told.append(job.source.name)))
+    outcomes = list(upscale_jobs(model(), jobs, context=span_arch.Context(progress=lambda job, *_: told.append(job.source.name))))
     assert states(outcomes) == ["done", "done", "failed", "failed", "done", "done"]
     assert (outcomes[1].frames, outcomes[1].after) == (3, (48, 64))
     assert video.probe(Path("out/film.mkv")).width == 64
@@ -505,7 +511,7 @@ def test_what_progress_raises_ends_a_video() -> None:
         raise LookupError
 
     with pytest.raises(LookupError):
-        run_job(model(), Job(film("film.nut"), Path("film.mkv")), progress=cancel)
+        run_job(model(), Job(film("film.nut"), Path("film.mkv")), context=span_arch.Context(progress=cancel))
     assert everything() == {"film.nut"}
 
 

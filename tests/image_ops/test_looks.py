@@ -51,7 +51,9 @@ def test_an_opaque_image_is_the_image_without_alpha_bit_by_bit(monkeypatch: pyte
     monkeypatch.setattr(transparency, "bleed", lambda *_: pytest.fail("nothing is to be bled"))
     network, picture, told = model(channels), image(frames=2), [(0, 0)]
     opaque = torch.cat([picture, torch.ones(2, 20, 28, 1)], -1)
-    result = span_arch.upscale(network, opaque, alpha=alpha, progress=lambda *progress: told.append(progress))
+    result = span_arch.upscale(
+        network, opaque, span_arch.Settings(alpha=alpha), span_arch.Context(progress=lambda *progress: told.append(progress))
+    )
     assert torch.equal(result[..., :3], span_arch.upscale(network, picture))
     assert result.shape[-1] == (4 if isinstance(alpha, str) else 3)
     assert bool((result[..., 3:] == 1).all())
@@ -61,7 +63,7 @@ def test_an_opaque_image_is_the_image_without_alpha_bit_by_bit(monkeypatch: pyte
 @pytest.mark.parametrize("alpha", ["resize", "model"])
 @pytest.mark.parametrize("name", ["spanx2_ch48", "spanx4_ch48"])
 def test_a_white_shape_on_transparent_black_has_no_dark_fringe(name: str, alpha: str) -> None:
-    result = span_arch.upscale(span_arch.load(name), disc(), alpha=alpha, precision="float32")[0]
+    result = span_arch.upscale(span_arch.load(name), disc(), span_arch.Settings(alpha=alpha, precision="float32"))[0]
     assert result[..., :3][result[..., 3] > 1 / 255].min() > 0.98
     assert result[0, 0, 3] < 0.02
 
@@ -84,7 +86,7 @@ def test_visible_colours_and_alpha_stay_and_hidden_ones_come_from_beside() -> No
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_model_can_upscale_alpha_as_it_upscales_grey(channels: int) -> None:
     picture = image(channels=4)
-    result = span_arch.upscale(model(channels), picture, alpha="model")
+    result = span_arch.upscale(model(channels), picture, span_arch.Settings(alpha="model"))
     torch.testing.assert_close(result[..., 3:], span_arch.upscale(model(channels), picture[..., 3:]), atol=1e-5, rtol=0)
     assert not torch.allclose(result[..., 3:], span_arch.upscale(model(channels), picture)[..., 3:], atol=1e-3)
 
@@ -92,12 +94,12 @@ def test_the_model_can_upscale_alpha_as_it_upscales_grey(channels: int) -> None:
 def test_over_a_colour_is_composing_first() -> None:
     picture = image(channels=4)
     composed = picture[..., :3] * picture[..., 3:] + torch.tensor([1.0, 0.5, 0.0]) * (1 - picture[..., 3:])
-    result = span_arch.upscale(model(), picture, alpha=(1.0, 0.5, 0.0))
+    result = span_arch.upscale(model(), picture, span_arch.Settings(alpha=(1.0, 0.5, 0.0)))
     torch.testing.assert_close(result, span_arch.upscale(model(), composed), atol=1e-6, rtol=0)
 
 
 def test_images_without_alpha_care_for_none() -> None:
-    assert torch.equal(span_arch.upscale(model(), image(), alpha=(1.0, 0.5, 0.0)), span_arch.upscale(model(), image()))
+    assert torch.equal(span_arch.upscale(model(), image(), span_arch.Settings(alpha=(1.0, 0.5, 0.0))), span_arch.upscale(model(), image()))
 
 
 @pytest.mark.parametrize(("seamless", "times"), [("x", (1, 3)), ("y", (3, 1)), ("xy", (3, 3))])
@@ -112,10 +114,10 @@ def test_a_texture_comes_out_as_in_the_midst_of_many(
     texture[..., 3:] *= texture[..., 3:] > 0.5  # transparent in places
     around = 9 if height < 20 else 1  # so many of them to any side
     down, across = (1 + around * (count - 1) for count in (down, across))
-    wall = span_arch.upscale(network(), texture.repeat(1, down, across, 1), precision="float32")
+    wall = span_arch.upscale(network(), texture.repeat(1, down, across, 1), span_arch.Settings(precision="float32"))
     top, left = (down - 1) * height, (across - 1) * width  # half of what is around, twice as large
     expected = wall[:, top : top + 2 * height, left : left + 2 * width]
-    result = span_arch.upscale(network(), texture, seamless=seamless, precision="float32")
+    result = span_arch.upscale(network(), texture, span_arch.Settings(seamless=seamless, precision="float32"))
     visible = (expected[..., 3:] > 1 / 255) if channels == 4 else torch.ones_like(expected[..., :1])
     torch.testing.assert_close(result * visible, expected * visible, atol=1e-4, rtol=0)
 
@@ -145,18 +147,21 @@ def test_the_ensemble_is_the_mean_of_eight_orientations(channels: int, settings:
     network, picture = model(), image(channels=channels)
     across = {"seamless": "y"} if "seamless" in settings else settings
     single = [
-        turned_back(span_arch.upscale(network, turned(picture, how), precision="float32", **(across if how & 4 else settings)), how)
+        turned_back(
+            span_arch.upscale(network, turned(picture, how), span_arch.Settings(precision="float32"), **(across if how & 4 else settings)),
+            how,
+        )
         for how in range(8)
     ]
-    result = span_arch.upscale(network, picture, ensemble=True, precision="float32", **settings)
+    result = span_arch.upscale(network, picture, span_arch.Settings(ensemble=True, precision="float32"), **settings)
     torch.testing.assert_close(result, torch.stack(single).mean(0), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("how", range(1, 8))
 def test_with_the_ensemble_it_does_not_matter_how_an_image_is_turned(how: int) -> None:
     network, picture = model(), image(frames=2)
-    result = span_arch.upscale(network, picture, ensemble=True, precision="float32")
-    again = span_arch.upscale(network, turned(picture, how), ensemble=True, precision="float32")
+    result = span_arch.upscale(network, picture, span_arch.Settings(ensemble=True, precision="float32"))
+    again = span_arch.upscale(network, turned(picture, how), span_arch.Settings(ensemble=True, precision="float32"))
     torch.testing.assert_close(turned_back(again, how), result, atol=1e-5, rtol=0)
 
 
@@ -173,7 +178,7 @@ def test_progress_counts_all_that_the_network_is_shown(tile: int | None, channel
     if channels == 4:
         picture[0, ..., 3] = 1  # only the other frame is transparent
     settings = {"alpha": "model", "seamless": "y", "ensemble": True, "tile": tile}
-    span_arch.upscale(model(), picture, progress=lambda done, total: told.append((done, total)), **settings)
+    span_arch.upscale(model(), picture, context=span_arch.Context(progress=lambda done, total: told.append((done, total))), **settings)
     total = 8 * (2 + (channels == 4)) * (20 + 2 * margins(model(), "y")[0]) * 28
     assert (told[0], told[-1]) == ((0, total), (total, total))
     assert told == sorted(told)
@@ -199,7 +204,7 @@ def test_a_setting_that_makes_no_sense_is_an_error(setting: dict[str, object]) -
 def test_everything_at_once_leaves_the_image_and_the_model_alone() -> None:
     network, picture = model(), image(channels=4, frames=2).half()
     before, weights = picture.clone(), [parameter.clone() for parameter in network.model.parameters()]
-    result = span_arch.upscale(network, picture, alpha="model", seamless="xy", ensemble=True)
+    result = span_arch.upscale(network, picture, span_arch.Settings(alpha="model", seamless="xy", ensemble=True))
     assert result.shape == (2, 40, 56, 4)
     assert 0 <= float(result.min()) <= float(result.max()) <= 1
     assert torch.equal(picture, before)

@@ -125,7 +125,9 @@ def test_how_often_the_network_is_run(wish: Size | None, scale: int, passes: int
 )
 def test_what_comes_out_is_of_that_size(wish: Size, height: int, width: int, channels: int) -> None:
     told: list[tuple[int, int]] = []
-    result = span_arch.upscale(X2, image(height, width, channels, 2), size=wish, progress=lambda *step: told.append(step))
+    result = span_arch.upscale(
+        X2, image(height, width, channels, 2), span_arch.Settings(size=wish), span_arch.Context(progress=lambda *step: told.append(step))
+    )
     way = route(wish, height, width, 2)
     assert result.shape == (2, *way.size, channels)
     assert 0 <= float(result.min()) <= float(result.max()) <= 1
@@ -139,7 +141,9 @@ def test_what_comes_out_is_of_that_size(wish: Size, height: int, width: int, cha
 def test_the_models_own_scale_is_no_resize(wish: Size, channels: int) -> None:
     way = route(wish, 12, 17, 2)
     assert (way.passes, way.filtered) == (1, False)
-    assert torch.equal(span_arch.upscale(X2, image(channels=channels), size=wish), span_arch.upscale(X2, image(channels=channels)))
+    assert torch.equal(
+        span_arch.upscale(X2, image(channels=channels), span_arch.Settings(size=wish)), span_arch.upscale(X2, image(channels=channels))
+    )
 
 
 @pytest.mark.parametrize("tile", [None, 8])
@@ -149,8 +153,10 @@ def test_a_network_is_run_again_on_what_it_gave(of_image: int, of_model: int, ti
     network = model(2, of_model, of_model)
     expected = image(channels=of_image, frames=2)
     for _ in range(3):
-        expected = span_arch.upscale(network, expected, precision="float32")
-    result = span_arch.upscale(network, image(channels=of_image, frames=2), size=Factor(8), tile=tile, precision="float32")
+        expected = span_arch.upscale(network, expected, span_arch.Settings(precision="float32"))
+    result = span_arch.upscale(
+        network, image(channels=of_image, frames=2), span_arch.Settings(size=Factor(8), tile=tile, precision="float32")
+    )
     torch.testing.assert_close(result, expected, atol=1e-4, rtol=0)
 
 
@@ -159,31 +165,37 @@ def test_the_rest_is_a_filter(scale: int, factor: float) -> None:
     network, expected = model(scale), image(frames=2)
     for _ in range(route(Factor(factor), 12, 17, scale).passes):
         expected = span_arch.upscale(network, expected)
-    result = span_arch.upscale(network, image(frames=2), size=Factor(factor), filter="bicubic")
+    result = span_arch.upscale(network, image(frames=2), span_arch.Settings(size=Factor(factor), filter="bicubic"))
     expected = F.interpolate(expected.movedim(-1, 1), result.shape[1:3], mode="bicubic", antialias=True).clamp(0, 1).movedim(1, -1)
     torch.testing.assert_close(result, expected, atol=1e-4, rtol=0)
-    assert not torch.allclose(span_arch.upscale(network, image(frames=2), size=Factor(factor), filter="area"), expected, atol=1e-3)
+    assert not torch.allclose(
+        span_arch.upscale(network, image(frames=2), span_arch.Settings(size=Factor(factor), filter="area")), expected, atol=1e-3
+    )
 
 
 def test_fill_keeps_the_middle_and_fit_the_proportions() -> None:
-    whole = span_arch.upscale(X2, image(12, 24), size=Exact(40, 20))
-    torch.testing.assert_close(span_arch.upscale(X2, image(12, 24), size=Exact(21, 20, "fill")), whole[:, :, 9:30], atol=1e-6, rtol=0)
-    torch.testing.assert_close(span_arch.upscale(X2, image(12, 24), size=Exact(40, 33, "fit")), whole, atol=1e-6, rtol=0)
+    whole = span_arch.upscale(X2, image(12, 24), span_arch.Settings(size=Exact(40, 20)))
+    torch.testing.assert_close(
+        span_arch.upscale(X2, image(12, 24), span_arch.Settings(size=Exact(21, 20, "fill"))), whole[:, :, 9:30], atol=1e-6, rtol=0
+    )
+    torch.testing.assert_close(
+        span_arch.upscale(X2, image(12, 24), span_arch.Settings(size=Exact(40, 33, "fit"))), whole, atol=1e-6, rtol=0
+    )
 
 
 def test_alpha_has_the_size_of_the_colours() -> None:
     picture = torch.cat([image(20, 30), torch.ones(1, 20, 30, 1)], -1)
-    result = span_arch.upscale(X2, picture, size=Factor(3.3))
-    assert torch.equal(result[..., :3], span_arch.upscale(X2, picture[..., :3], size=Factor(3.3)))
+    result = span_arch.upscale(X2, picture, span_arch.Settings(size=Factor(3.3)))
+    assert torch.equal(result[..., :3], span_arch.upscale(X2, picture[..., :3], span_arch.Settings(size=Factor(3.3))))
     assert bool((result[..., 3] == 1).all())
     picture[:, :, :10, 3] = 0
-    alpha = span_arch.upscale(X2, picture, size=Exact(60, 66, "fill"))[
+    alpha = span_arch.upscale(X2, picture, span_arch.Settings(size=Exact(60, 66, "fill")))[
         0, ..., 3
     ]  # the edge is at 33 of 99 columns, of which 19 are cut off
     assert bool((alpha[:, :8] == 0).all())
     assert bool((alpha[:, 20:] > 0.999999).all())
     half = F.interpolate(picture[..., 3][None], scale_factor=0.5, mode="bicubic", antialias=True)[0].clamp(0, 1)
-    torch.testing.assert_close(span_arch.upscale(X2, picture, size=Factor(0.5))[..., 3], half, atol=1e-5, rtol=0)
+    torch.testing.assert_close(span_arch.upscale(X2, picture, span_arch.Settings(size=Factor(0.5)))[..., 3], half, atol=1e-5, rtol=0)
 
 
 def test_a_batch_is_held_at_the_size_that_is_wanted_only(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,7 +208,12 @@ def test_a_batch_is_held_at_the_size_that_is_wanted_only(monkeypatch: pytest.Mon
 
     real = pipeline._canvas
     monkeypatch.setattr(pipeline, "_canvas", lambda shape, device: shapes.append(shape) or real(shape, device))
-    result = span_arch.upscale(X2, image(frames=5), size=Factor(3), allocate=allocate, room=lambda size: asked.append(size) or 1 << 30)
+    result = span_arch.upscale(
+        X2,
+        image(frames=5),
+        span_arch.Settings(size=Factor(3)),
+        span_arch.Context(allocate=allocate, room=lambda size: asked.append(size) or 1 << 30),
+    )
     assert shapes == [(5, 36, 51, 3), (24, 34, 3), (48, 68, 3)]
     assert asked[0] == 4 * (3 * 24 * 34 + 3 * 48 * 68)
     assert len(asked) == 3
@@ -218,8 +235,11 @@ def test_a_batch_is_held_at_the_size_that_is_wanted_only(monkeypatch: pytest.Mon
         (lambda: Exact(5, -1), "height of -1"),
         (lambda: Exact(5, 5, "crop"), "'crop' to meet a size is unknown; expected stretch, fit or fill"),
         (lambda: route(Factor(1e6), 12, 17, 2), "17000000x12000000 pixels; ask for one whose sides are up to 1,000,000"),
-        (lambda: span_arch.upscale(X2, image(), filter="nearest"), "filter 'nearest'"),
-        (lambda: span_arch.upscale(model(2, 3, 1), image(), size=Factor(4)), "takes 3 channels and gives 1; ask for at most 2 times"),
+        (lambda: span_arch.upscale(X2, image(), span_arch.Settings(filter="nearest")), "filter 'nearest'"),
+        (
+            lambda: span_arch.upscale(model(2, 3, 1), image(), span_arch.Settings(size=Factor(4))),
+            "takes 3 channels and gives 1; ask for at most 2 times",
+        ),
     ],
 )
 def test_a_size_that_cannot_be_is_told_why(make: Callable[[], Any], words: str) -> None:
@@ -234,9 +254,14 @@ def test_a_size_that_does_not_fit_is_refused_in_gigabytes_before_anything_starts
         r"5\.7 GB of memory are needed for results of 15000x10000 pixels, by way of 19200x12800, and 1\.0 GB are free. Ask for a smaller"
     )
     with pytest.raises(errors.OutOfMemoryError, match=words):
-        span_arch.upscale(X2, torch.rand(1, 200, 300, 3), size=Factor(50), progress=lambda done, _: told.append(done))
+        span_arch.upscale(
+            X2,
+            torch.rand(1, 200, 300, 3),
+            span_arch.Settings(size=Factor(50)),
+            span_arch.Context(progress=lambda done, _: told.append(done)),
+        )
     with pytest.raises(errors.OutOfMemoryError, match=r"3\d\d\.\d GB"):
-        span_arch.upscale(X2, torch.zeros(1, 1, 1, 3).expand(1, 1500, 2000, 3), size=Factor(100))
+        span_arch.upscale(X2, torch.zeros(1, 1, 1, 3).expand(1, 1500, 2000, 3), span_arch.Settings(size=Factor(100)))
     assert not told
 
 

@@ -165,7 +165,7 @@ def test_the_pack_loads_and_upscales_in_a_small_host(tmp_path: Path, ncnn_folder
     assert {tuple(size) for size, _ in told["grown"]} == {(32, 96)}
     assert [levels for _, levels in told["frames"]] == [[0.8] * 3] * 3 + [[0.0] * 3]
     for name, file in (("spanx4_ch48", "spanx4_ch48"), ("tiny.param", ncnn_pair), ("fused.safetensors", "spanx2_ch48")):
-        expected = span_arch.upscale(span_arch.load(file), image, tile=16)
+        expected = span_arch.upscale(span_arch.load(file), image, span_arch.Settings(tile=16))
         torch.testing.assert_close(results[name], expected, atol=1e-4, rtol=0)
-    looks = span_arch.upscale(span_arch.load("spanx2_ch48"), image, alpha=(1, 1, 1), seamless="xy", ensemble=True)
+    looks = span_arch.upscale(span_arch.load("spanx2_ch48"), image, span_arch.Settings(alpha=(1, 1, 1), seamless="xy", ensemble=True))
     torch.testing.assert_close(results["looks"], looks, atol=1e-4, rtol=0)

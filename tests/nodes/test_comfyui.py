@@ -45,7 +45,7 @@ def test_the_golden_picture(host: Host, data: Path, upscaler: str, inputs: dict[
 def test_transparency_textures_and_the_ensemble(host: Host) -> None:
     with Image.open(host.folder / "input" / "64x64.png") as file:
         image = torch.from_numpy(np.array(file.convert("RGB")))[None] / 255
-    expected = span_arch.upscale(span_arch.load("spanx4_ch48"), image, seamless="xy", ensemble=True)[0]
+    expected = span_arch.upscale(span_arch.load("spanx4_ch48"), image, span_arch.Settings(seamless="xy", ensemble=True))[0]
     found = host.picture(graph(**SETTINGS, alpha="white", seamless="xy", ensemble=True))
     assert quality(found, expected, border=0).psnr >= 50
 
@@ -65,7 +65,7 @@ def test_the_hosts_own_loader_opens_the_whole_family(host: Host, data: Path, nam
     settings = SETTINGS if upscaler == "SPANUpscale" else {}
     with Image.open(host.folder / "input" / "64x64.png") as file:
         image = torch.from_numpy(np.array(file.convert("RGB")))[None] / 255
-    expected = span_arch.upscale(span_arch.load(data / "checkpoints" / f"{name}.pth"), image, precision="float32")[0]
+    expected = span_arch.upscale(span_arch.load(data / "checkpoints" / f"{name}.pth"), image, span_arch.Settings(precision="float32"))[0]
     found = host.picture(graph(f"{name}.pth", loader="UpscaleModelLoader", upscaler=upscaler, **settings))
     assert quality(found, expected, border=0).psnr >= 50
 

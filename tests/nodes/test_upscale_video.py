@@ -19,8 +19,8 @@ from span_arch.models.build import FamilyModel
 from span_arch.video import VideoSettings, compose, copy_video, probe, upscale_video
 from span_arch.video.headroom import Beyond
 
-from ..engine.test_upscale import image, model
 from ..faults import Stop
+from ..samples import image, model
 from ..video.test_video_files import assert_same, make, packets, read
 
 pytest.importorskip("av", reason="PyAV is not installed")
@@ -52,7 +52,13 @@ def film(tmp_path: Path) -> Path:
 def test_a_video_is_upscaled_as_its_frames_are(film: Path, tmp_path: Path, settings: Settings) -> None:
     told: list[tuple[int, int]] = []
     report, written = upscale_video(
-        model(), film, tmp_path / "large.mkv", settings, LOSSLESS, count=7, progress=lambda *step: told.append(step)
+        model(),
+        film,
+        tmp_path / "large.mkv",
+        settings,
+        LOSSLESS,
+        context=span_arch.Context(progress=lambda *step: told.append(step)),
+        count=7,
     )
     expected = span_arch.upscale(model(), frames_of(film, tmp_path), **vars(settings))
     torch.testing.assert_close(frames_of(tmp_path / "large.mkv", tmp_path), expected, atol=1 / 65535, rtol=0)
@@ -125,7 +131,7 @@ def test_cancelled_at_any_time_nothing_is_left(film: Path, tmp_path: Path, at: i
             raise Stop
 
     with pytest.raises(Stop):
-        upscale_video(model(), film, tmp_path / "large.mkv", Settings(tile=8), progress=progress)
+        upscale_video(model(), film, tmp_path / "large.mkv", Settings(tile=8), context=span_arch.Context(progress=progress))
     assert {path.name for path in tmp_path.iterdir()} == {"film.nut"}
 
 

@@ -35,8 +35,8 @@ from span_arch.video.reader import VideoReader
 from span_arch.video.segments import SegmentReader
 from span_arch.video.source import opened
 
-from ..engine.test_upscale import model
 from ..faults import Stop, stop_at
+from ..samples import model
 from .test_video_files import FFV1, assert_same, damage, make, packets, read, turn
 
 av = pytest.importorskip("av", reason="PyAV is not installed")
@@ -298,7 +298,7 @@ def test_cancelled_and_gone_on_with(tmp_path: Path) -> None:
     assert left(folder) == {"00000.mkv", "00001.mkv", "manifest.json", "lock", "owner.txt"}
     seen, told = list[int](), list[tuple[int, int]]()
     report, video = upscale_video_resumably(
-        model(), source, target, None, FFV1, progress=lambda *step: told.append(step), look=counted(seen)
+        model(), source, target, None, FFV1, context=span_arch.Context(progress=lambda *step: told.append(step)), look=counted(seen)
     )
     assert (len(seen), report.frames, video.frames, video.encoder, video.warnings) == (8, 20, 20, "ffv1", ())
     assert (report.source, report.result) == ((32, 48), (64, 96))
@@ -397,7 +397,7 @@ def test_a_folder_in_use_is_left_alone(tmp_path: Path) -> None:
                 upscale_video_resumably(model(), source, target, None, FFV1)
             messages.append(str(caught.value))
 
-    upscale_video_resumably(model(), source, target, None, FFV1, progress=progress)
+    upscale_video_resumably(model(), source, target, None, FFV1, context=span_arch.Context(progress=progress))
     assert f"process {os.getpid()} on " in messages[0]
     assert "is at work already. Wait until that is done" in messages[0]
     assert left(tmp_path) == {"a.mp4", "b.mkv"}
@@ -432,7 +432,7 @@ def test_a_full_disk_keeps_what_is_finished(tmp_path: Path) -> None:
 def test_cancelled_before_there_is_a_segment_only_the_plan_stays(tmp_path: Path, at: int) -> None:
     source, target = film(tmp_path / "a.mp4"), tmp_path / "b.mkv"
     with pytest.raises(Stop):
-        upscale_video_resumably(model(), source, target, Settings(tile=8), FFV1, progress=stop_at(at))
+        upscale_video_resumably(model(), source, target, Settings(tile=8), FFV1, context=span_arch.Context(progress=stop_at(at)))
     assert left(tmp_path / "b.mkv.segments") == {"manifest.json", "lock", "owner.txt"}
 
 

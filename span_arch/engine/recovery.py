@@ -1,0 +1,80 @@
+"""The one policy for failures of a network while it runs.
+
+Out of memory shrinks the piece that failed. A result that is NaN or infinite is redone in float32. Finished work is never redone.
+Failures are values here, so that the runners decide what to do outside of ``except``, where the traceback no longer holds memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum, auto
+from typing import TypeVar
+
+import torch
+
+from .._util import memory
+from ..errors import NotFiniteError, OutOfMemoryError
+from ..models.build import Model
+from .report import Recovered
+
+T = TypeVar("T")
+
+
+class Failure(Enum):
+    """Why an attempt gave no result."""
+
+    OUT_OF_MEMORY = auto()
+    NOT_FINITE = auto()
+
+
+class NotFinite(Exception):
+    """Raised within an attempt: its result is NaN or infinite."""
+
+
+class Recovery:
+    """Makes attempts, counts their failures, and raises the error when nothing smaller or more exact is left to try.
+
+    Args:
+        model: named in errors.
+        device: whose cached memory is released after a failure, and which errors name.
+    """
+
+    def __init__(self, model: Model, device: torch.device) -> None:
+        self._architecture, self._device = model.architecture.name, device
+        self.recovered = Recovered()
+
+    def attempt(self, work: Callable[[], T]) -> T | Failure:
+        """Return what ``work`` returns, or why it failed. All other exceptions pass through."""
+        try:
+            return work()
+        except NotFinite:
+            return Failure.NOT_FINITE
+        except (RuntimeError, MemoryError) as error:
+            if not memory.is_out_of_memory(error):
+                raise
+            return Failure.OUT_OF_MEMORY
+
+    def out_of_memory(self) -> None:
+        """Count a failure and release cached memory. Call it once the failed attempt holds nothing any more."""
+        self.recovered += Recovered(out_of_memory=1)
+        memory.give_back(self._device)
+
+    def not_finite(self, dtype: torch.dtype) -> None:
+        """Count a failure that a run in float32 may mend.
+
+        Raises:
+            NotFiniteError: it was in float32 already.
+        """
+        if dtype is torch.float32:
+            raise NotFiniteError(
+                f"The network ({self._architecture}) gives NaN or infinity for a part of this image, even in float32. Its weights are "
+                "damaged, or the image has values far outside 0..1."
+            )
+        self.recovered += Recovered(not_finite=1)
+
+    def exhausted(self, height: int, width: int) -> OutOfMemoryError:
+        """Return the error for a piece that does not fit and cannot be made smaller."""
+        return OutOfMemoryError(
+            f"There is not enough memory on '{self._device}' even for a piece of {width}x{height} pixels. Close other programs, unload "
+            "other models, or choose another device."
+        )
