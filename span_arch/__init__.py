@@ -1,4 +1,4 @@
-"""Networks of the SPAN family: load them, upscale with them, save them. Knows torch, and no host."""
+"""Load SPAN-family super-resolution networks, upscale with them and save them. Needs torch, but no host program."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``python -m span_arch`` is ``span-upscale``."""
+"""Run the command line: ``python -m span_arch`` is the same as ``span-upscale``."""
 
 from __future__ import annotations
 

@@ -1,91 +1,94 @@
-"""Everything that can go wrong through no fault of ours, in one tree.
+"""The errors that a caller, a file or a machine can cause, in one tree.
 
     SpanArchError
-    ├── CheckpointError                a file, or a name, that should give a network
-    │   ├── CheckpointNotFoundError    no such file, no such built-in network
-    │   ├── BrokenCheckpointError      empty, truncated, a web page, half of an ncnn pair
-    │   ├── UnsafeCheckpointError      a pickle that wants to run code
-    │   ├── UnknownArchitectureError   weights, but not of this family
-    │   └── WeightsError               of this family, but tensors are missing, misshapen or not finite
-    ├── ImageError                     an image of a size, a shape or a content that cannot be upscaled
-    ├── VideoError                     a video that cannot be read, or that no encoder here can write
-    ├── OptionError                    a setting outside its range
-    ├── VerificationError              a file that was written and does not do what it should
-    ├── OutputError                    a file that exists already or cannot be written
-    │   └── DiskFullError              there is no room left for it
-    ├── ClusterError                   a cluster that cannot be joined, or that gives up
-    ├── MissingExtraError              a package that only some need, and that is not installed
-    ├── NotFiniteError                 a network that answers with NaN or infinity even in float32
-    └── OutOfMemoryError               not even the smallest tile fits
+    ├── CheckpointError                no model can be loaded from a file or a name
+    │   ├── CheckpointNotFoundError    the file or the built-in network does not exist
+    │   ├── BrokenCheckpointError      the file is empty, truncated, a web page, or half of an ncnn pair
+    │   ├── UnsafeCheckpointError      the file is a pickle that would run code
+    │   ├── UnknownArchitectureError   the weights belong to a network outside the SPAN family
+    │   └── WeightsError               tensors of a SPAN-family network are missing, misshapen or not finite
+    ├── ImageError                     an image has a size, shape or content that cannot be upscaled
+    ├── VideoError                     a video cannot be read, or no installed encoder can write it
+    ├── OptionError                    a setting is outside its range
+    ├── VerificationError              a saved file does not reproduce its model
+    ├── OutputError                    a file exists already or cannot be written
+    │   └── DiskFullError              the disk is full
+    ├── ClusterError                   a cluster cannot be joined, or gave up
+    ├── MissingExtraError              an optional package is not installed
+    ├── NotFiniteError                 a network returns NaN or infinity even in float32
+    └── OutOfMemoryError               not even the smallest tile fits into memory
 
-Each message says what was found, what was expected and what to do about it.
+Each message says what is wrong, what was expected and what to do.
 """
 
 from __future__ import annotations
 
+DOWNLOAD_AGAIN = "If the download was interrupted, download the file again."
+"""The advice that ends most messages about damaged files."""
+
 
 class SpanArchError(Exception):
-    """The root of all errors that a caller can cause."""
+    """The root of all errors of this library."""
 
 
 class CheckpointError(SpanArchError):
-    """A file, or a name, that should give a network and does not."""
+    """No model can be loaded from a file or a name."""
 
 
 class CheckpointNotFoundError(CheckpointError):
-    """No such file, and no built-in network of that name."""
+    """The file or the built-in network does not exist."""
 
 
 class BrokenCheckpointError(CheckpointError):
-    """A file that cannot be read as what its name says it is."""
+    """The file's contents are not what its suffix promises."""
 
 
 class UnsafeCheckpointError(CheckpointError):
-    """A pickle that asks for more than tensors; nothing of it was run."""
+    """The file is a pickle that would run code. None of it was run."""
 
 
 class UnknownArchitectureError(CheckpointError):
-    """Readable weights of a network that is not of the SPAN family."""
+    """The weights are readable, but belong to a network outside the SPAN family."""
 
 
 class WeightsError(CheckpointError):
-    """A network of the family whose tensors are missing, misshapen or not finite."""
+    """Tensors of a SPAN-family network are missing, misshapen or not finite."""
 
 
 class ImageError(SpanArchError):
-    """An image of a size, a shape or a content that cannot be upscaled."""
+    """An image has a size, shape or content that cannot be upscaled."""
 
 
 class VideoError(SpanArchError):
-    """A video that cannot be read, or that no encoder here can write."""
+    """A video cannot be read, or no installed encoder can write it."""
 
 
 class OptionError(SpanArchError):
-    """A setting outside its range."""
+    """A setting is outside its range."""
 
 
 class OutputError(SpanArchError):
-    """A file that exists already, or that cannot be written."""
+    """A file exists already or cannot be written."""
 
 
 class DiskFullError(OutputError):
-    """A file for which there is no room left, nor for any other."""
+    """The disk is full, so no other file can be written either."""
 
 
 class ClusterError(SpanArchError):
-    """A cluster that cannot be joined, or that gives up what it was given to do."""
+    """A cluster cannot be joined, or gave up its work."""
 
 
 class MissingExtraError(SpanArchError):
-    """A package that is needed for what was asked, and that is not installed."""
+    """An optional package is needed and not installed."""
 
 
 class VerificationError(SpanArchError):
-    """A file that was written, read again by the program it is for, and gave another picture."""
+    """A saved file gives another image in the program that it is meant for."""
 
 
 class NotFiniteError(SpanArchError):
-    """A network that answers with NaN or infinity even in float32."""
+    """A network returns NaN or infinity even in float32."""
 
 
 class OutOfMemoryError(SpanArchError):

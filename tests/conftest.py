@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import settings
 
 from .comfyui import host as host
 
-settings.register_profile("house", deadline=None, derandomize="CI" in os.environ)  # a slow machine is no fault of the code
+settings.register_profile("house", deadline=None, derandomize="CI" in os.environ)  # a slow machine is not a fault of the code
 settings.load_profile("house")
 
 DATA = Path(os.environ.get("SPAN_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -19,18 +20,24 @@ DATA = Path(os.environ.get("SPAN_TEST_DATA", Path(__file__).parents[2] / "shared
 
 @pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
-    """On a busy machine, threads that wait for each other over tiny tensors would take most of the time."""
+    """Run torch on one thread. On a busy machine, threads that wait for each other over tiny tensors take most of the time."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
 
 
+@pytest.fixture
+def hide_package(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Return a function that makes a package look as if it were not installed."""
+    return lambda package: monkeypatch.setitem(sys.modules, package, None)
+
+
 @pytest.fixture(scope="session")
 def data() -> Path:
     """The folder of benchmark images and published checkpoints."""
     if not DATA.is_dir():
-        pytest.skip("the benchmark data is absent: SPAN_TEST_DATA names no folder")
+        pytest.skip("the benchmark data is missing: SPAN_TEST_DATA is not a folder")
     return DATA
 
 

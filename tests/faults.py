@@ -1,4 +1,4 @@
-"""Faults that tests make."""
+"""Faults for tests to inject."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from span_arch import Progress
 
 
 class Stop(BaseException):
-    """What a host may raise to cancel."""
+    """An exception that a host may raise to cancel."""
 
 
 def stop_at(call: int) -> Callable[[Progress], None]:

@@ -1,19 +1,22 @@
-"""Small networks of every architecture, with random weights, that the tests of architectures and of their detection share."""
+"""Small networks of every architecture with random weights, which several test files share."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 import torch
+from spandrel import ImageModelDescriptor
 from torch import Tensor, nn
 
+import span_arch
 from span_arch.archs import espan, span, spanf, spanf3, spanplus
 from span_arch.archs.blocks import Conv3XC, ConvForm, FusedConv3XC
 from span_arch.archs.normalisation import PAPER, Normalisation
 from span_arch.archs.record import Architecture
-from span_arch.models.build import build
+from span_arch.models.build import Model, build_network
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class Variant:
         return f"{self.record.name}-{'-'.join(values)}{'-normalised' * (self.normalisation is not None)}"
 
     def network(self, conv: ConvForm = FusedConv3XC) -> nn.Module:
-        network = build(self.record, self.hyperparameters, self.normalisation, conv)
+        network = build_network(self.record, self.hyperparameters, self.normalisation, conv)
         randomise(network)
         return network.eval()
 
@@ -39,7 +42,7 @@ class Variant:
 
 
 def randomise(network: nn.Module) -> None:
-    """Gives weights of a size that lets every convolution have its say in the output."""
+    """Set random weights, large enough that every convolution affects the output."""
     torch.manual_seed(0)
     for parameter in network.parameters():
         nn.init.normal_(parameter, std=0.3 if parameter.dim() == 1 else 0.8 * parameter[0].numel() ** -0.5)
@@ -90,8 +93,14 @@ VARIANTS = (
 )
 
 
+def descriptor(network: nn.Module, scale: int = 2, call: Callable[[nn.Module, Tensor], Tensor] | None = None) -> Model:
+    """Return a model, as another loader might give it, of any network for images of three channels."""
+    architecture = span_arch.load("spanx2_ch48").architecture
+    return ImageModelDescriptor(network.eval(), network.state_dict(), architecture, "SR", [], True, True, scale, 3, 3, call_fn=call)
+
+
 def forms(variant: Variant) -> list[ConvForm]:
-    """The forms that networks of its architecture are published in."""
+    """Return the forms that networks of this architecture are published in."""
     return [FusedConv3XC, Conv3XC] if variant.record.has_training_form else [FusedConv3XC]
 
 
@@ -100,7 +109,7 @@ every_trained_variant = pytest.mark.parametrize("variant", [v for v in VARIANTS 
 
 
 def assert_close(found: Tensor, expected: Tensor, tolerance: float = 1e-5) -> None:
-    """The largest difference is within that share of the range of what is expected."""
+    """Check that the largest difference is at most this share of the expected range."""
     assert found.shape == expected.shape
     spread = expected.max() - expected.min()
     assert spread > 0

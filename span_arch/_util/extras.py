@@ -1,4 +1,4 @@
-"""Packages that the library does without until somebody asks for what they do."""
+"""Optional packages, imported when a feature first needs them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from ..errors import MissingExtraError
 
 
 def require_extra(package: str, purpose: str, together_with: Sequence[str] = (), *, distribution: str | None = None) -> Any:
-    """Imports a package that an extra of the library brings.
+    """Import a package that is not among the library's own requirements.
 
     Args:
         package: the module to import.
-        purpose: what it is needed for: the beginning of a sentence that goes on with ", the package ... is needed".
-        together_with: other packages that are needed for the same.
-        distribution: what pip is asked for, if that is not called as the module.
+        purpose: completes the sentence "It is needed ...", such as ``"to write ONNX files"``.
+        together_with: other packages that the same purpose needs.
+        distribution: the name to install, if it differs from the module's.
 
     Raises:
         MissingExtraError: it is not installed.
@@ -24,8 +24,8 @@ def require_extra(package: str, purpose: str, together_with: Sequence[str] = (),
     try:
         return importlib.import_module(package)
     except ImportError as error:
-        wanted = distribution or package
+        missing = distribution or package
         raise MissingExtraError(
-            f"{purpose}, the package {wanted} is needed, and it is not installed. In the Python that this runs in, run: "
-            f"pip install {' '.join(dict.fromkeys([wanted, *together_with]))}"
+            f"The package {missing} is not installed. It is needed {purpose}. Install it into the Python that runs this program: "
+            f"pip install {' '.join(dict.fromkeys([missing, *together_with]))}"
         ) from error

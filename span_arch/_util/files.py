@@ -1,98 +1,101 @@
-"""Files that are there whole or not at all."""
+"""Files that appear whole or not at all."""
 
 from __future__ import annotations
 
 import errno
 import os
-import tempfile
+import secrets
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..errors import DiskFullError, OutputError
 
-_umask = os.umask(0o077)  # it can only be read by setting it, which other threads would feel later on
-os.umask(_umask)
-
 
 def check_output(path: Path, *, overwrite: bool) -> None:
-    """Raises the error that writing to ``path`` would end in, as far as that can be known before the work is done.
+    """Raise the error that writing to ``path`` would end in, as far as it can be known before the work is done.
 
     Raises:
-        OutputError: the file exists and may not be overwritten, it is a folder, its folder does not exist, or its name is too long.
+        OutputError: the file exists and must not be overwritten, it is a folder, its folder does not exist, or its name is too long.
     """
     try:
         is_folder, exists, has_folder = path.is_dir(), path.exists(), path.absolute().parent.is_dir()
-    except OSError as error:  # the name is too long, or its folder may not be looked into
-        raise OutputError(f"'{path}' cannot be written: {error.strerror or error}.") from error
+    except OSError as error:  # the name is too long, or its folder is not readable
+        raise OutputError(f"{path} cannot be written: {error.strerror or error}.") from error
     if is_folder:
-        raise OutputError(f"'{path}' is a folder; expected the name of a file to write.")
+        raise OutputError(f"{path} is a folder. Give the name of a file to write.")
     if exists and not overwrite:
-        raise OutputError(f"'{path}' exists already and was left as it is. Choose another name, or ask for it to be overwritten.")
+        raise OutputError(f"{path} already exists. Choose another name, or allow overwriting.")
     if not has_folder:
-        raise OutputError(f"'{path}' cannot be written: there is no folder '{path.parent}'. Make it first.")
+        raise OutputError(f"{path} cannot be written because there is no folder {path.parent}. Create it first.")
 
 
 def make_folder(path: Path) -> None:
-    """Makes a folder, and those that it is in; one that is there already is left as it is.
+    """Create a folder and its parents, unless they exist.
 
     Raises:
-        OutputError: it cannot be made.
+        OutputError: it cannot be created.
         DiskFullError: the disk is full.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise _error(f"The folder '{path}' cannot be made", error) from error
+        raise _output_error(f"The folder {path} cannot be created", error) from error
 
 
 @contextmanager
 def replacing(path: Path, *, overwrite: bool, durable: bool = False) -> Generator[Path]:
-    """A temporary file beside ``path``, with its suffix, that takes its place once the block is left in peace.
+    """Yield a temporary file next to ``path``, with the same suffix, that replaces ``path`` when the block ends without an error.
 
-    If the block fails, or the process dies, what was at ``path`` is still there, whole.
+    If the block fails or the process dies, the file at ``path`` stays as it was.
 
     Args:
-        path: of the file.
-        overwrite: whether a file that is there may be replaced.
-        durable: whether a power cut right afterwards may not cost it either, for which the disk is waited for.
+        path: the file to write.
+        overwrite: replace a file that exists.
+        durable: wait for the disk, so that the new file survives a power cut.
 
     Raises:
-        OutputError: as `check_output`; or the folder cannot be written to.
-        DiskFullError: the disk is full, or what one may put on it.
+        OutputError: as `check_output`, or the folder is not writable.
+        DiskFullError: the disk or the user's quota is full.
     """
     check_output(path, overwrite=overwrite)
     temporary: Path | None = None
     try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.stem[:16]}.", suffix=path.suffix, dir=path.absolute().parent)
-        os.close(descriptor)
-        temporary = Path(name)
+        temporary = _create_hidden(path)
         yield temporary
-        check_output(path, overwrite=overwrite)  # somebody else may have been quicker
-        temporary.chmod(0o666 & ~_umask)  # mkstemp makes files that only their owner can read
+        check_output(path, overwrite=overwrite)  # another process may have written it in the meantime
         if durable:
             with temporary.open("r+b") as file:
                 os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        raise _error(f"'{path}' cannot be written", error) from error
+        raise _output_error(f"{path} cannot be written", error) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
 
 
 def move(path: Path, target: Path) -> None:
-    """Gives a file another place on the same disk, in which it replaces what is there; at no time is there half of it.
+    """Move a file within the same disk in one step. It replaces a file at ``target``.
 
     Raises:
-        OutputError: that cannot be done.
+        OutputError: it cannot be moved.
     """
     try:
         path.replace(target)
     except OSError as error:
-        raise _error(f"'{target}' cannot be written", error) from error
+        raise _output_error(f"{target} cannot be written", error) from error
 
 
-def _error(what: str, error: OSError) -> OutputError:
+def _create_hidden(path: Path) -> Path:
+    """Create an empty file under a hidden random name next to ``path``. The system applies the umask, unlike in ``tempfile``."""
+    while True:
+        hidden = path.absolute().with_name(f".{path.stem[:16]}.{secrets.token_hex(4)}{path.suffix}")
+        with suppress(FileExistsError):
+            os.close(os.open(hidden, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+            return hidden
+
+
+def _output_error(failure: str, error: OSError) -> OutputError:
     kind = DiskFullError if error.errno in (errno.ENOSPC, errno.EDQUOT) else OutputError
-    return kind(f"{what}: {error.strerror or error}.")
+    return kind(f"{failure}: {error.strerror or error}.")

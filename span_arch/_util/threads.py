@@ -1,4 +1,4 @@
-"""Threads beside the one that computes."""
+"""Threads that work next to the one that computes."""
 
 from __future__ import annotations
 
@@ -9,36 +9,37 @@ from threading import Barrier, BrokenBarrierError
 
 import torch
 
+from .process import set_torch_threads
+
 _SHARE = 4
-"""Torch has this part of its processors in each of them."""
+"""Torch computes in each helper with this fraction of its threads."""
 
 
 @contextmanager
 def helpers(count: int) -> Generator[ThreadPoolExecutor]:
-    """Threads that prepare and finish what the caller's thread computes meanwhile.
+    """Yield a pool of threads that prepare and finish the work while the caller's thread computes.
 
-    In each thread torch would take all processors, as if it were alone. Then a network on the CPU waits, after every operation, for that
-    part of itself which another thread had pushed aside. So torch gets few in these; in all other threads it has what it had.
+    By default torch would use all processors in every thread. A network on the CPU would then wait after each operation for the part that
+    another thread displaced. So torch gets few threads in the helpers and keeps its number everywhere else.
 
     Args:
-        count: of threads. All are there at once.
+        count: the number of threads. All are started at once.
     """
     threads, ready = torch.get_num_threads(), Barrier(count + 1)
 
     def begin() -> None:
-        torch.get_num_threads()  # else torch would begin with this thread later on, and forget what is said now
-        torch.set_num_threads(max(1, threads // _SHARE))  # which is what threads to come begin with, too
+        set_torch_threads(max(1, threads // _SHARE))  # threads started later begin with this number too, until it is set back
         with suppress(BrokenBarrierError):
             ready.wait()
 
     with ThreadPoolExecutor(count, "span-helper", initializer=begin) as pool:
         try:
             for _ in range(count):
-                pool.submit(bool)  # has a thread made, since those that wait in the barrier are not idle
+                pool.submit(bool)  # starts a thread, because those that wait at the barrier are not idle
             ready.wait()
         except BaseException:
             ready.abort()
             raise
         finally:
-            torch.set_num_threads(threads)
+            set_torch_threads(threads)
         yield pool

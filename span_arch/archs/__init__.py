@@ -1,1 +1,1 @@
-"""One module per architecture; each ends in its record. `registry` lists them."""
+"""The networks of the family. One module per architecture ends in its record, and `registry` lists the records."""

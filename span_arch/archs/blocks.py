@@ -1,6 +1,6 @@
 """The blocks that the networks of the family share.
 
-Names follow the papers; the names of attributes are the file format, so they stay as their authors chose them.
+Class names follow the papers. Attribute names are the file format, so they stay as the authors chose them.
 """
 
 from __future__ import annotations
@@ -15,10 +15,9 @@ from .reparam import GAIN
 
 
 class Conv3XC(nn.Module):
-    """The training form of a 3x3 convolution: 1x1, 3x3 and 1x1 in a row, beside a 1x1 skip (arXiv 2311.12770, section 3.2).
+    """The training form of a 3x3 convolution: 1x1, 3x3 and 1x1 in a row, plus a 1x1 skip (arXiv 2311.12770, section 3.2).
 
-    (B, c_in, H, W) -> (B, c_out, H, W). ``eval_conv`` is the fused copy that files of this form carry along; the forward
-    pass does not use it.
+    (B, c_in, H, W) -> (B, c_out, H, W). ``eval_conv`` is the fused copy that training files carry. The forward pass ignores it.
     """
 
     def __init__(self, c_in: int, c_out: int) -> None:
@@ -32,14 +31,14 @@ class Conv3XC(nn.Module):
         self.eval_conv = nn.Conv2d(c_in, c_out, 3, padding=1).requires_grad_(False)
 
     def forward(self, x: Tensor) -> Tensor:
-        # Padded before the first 1x1, whose bias thereby fills the border too: this is what the fused form computes.
+        # Padding comes before the first 1x1, whose bias then fills the border too. The fused form computes exactly this.
         return self.conv(F.pad(x, (1, 1, 1, 1))) + self.sk(x)
 
 
 class FusedConv3XC(nn.Module):
-    """What a `Conv3XC` is after re-parameterisation: one convolution. (B, c_in, H, W) -> (B, c_out, H, W).
+    """A `Conv3XC` after re-parameterisation: one convolution. (B, c_in, H, W) -> (B, c_out, H, W).
 
-    Networks that are published in this form alone may have a larger kernel, of an odd size.
+    Networks that are published only in this form may use another odd kernel size.
     """
 
     def __init__(self, c_in: int, c_out: int, kernel_size: int = 3) -> None:
@@ -51,22 +50,22 @@ class FusedConv3XC(nn.Module):
 
 
 ConvForm = type[Conv3XC] | type[FusedConv3XC]
-"""Which of the two forms a network is built of."""
+"""The form that a network's 3x3 convolutions take."""
 
 Activation = Callable[..., Tensor]
 """A function of ``torch.nn.functional`` that takes a tensor and ``inplace``."""
 
 
 def attention(t: Tensor, x: Tensor) -> Tensor:
-    """What a block's convolutions give, ``t``, and its input ``x``, weighted without a parameter: two tensors of one shape, to a third.
+    """Weight a block's convolved features ``t`` plus its input ``x``, all of one shape, by the sigmoid of ``t``, shifted to be odd.
 
-    The weight is the sigmoid, moved to be odd (arXiv 2311.12770, section 3.1).
+    The attention has no parameters (arXiv 2311.12770, section 3.1).
     """
     return (t + x) * (torch.sigmoid(t) - 0.5)
 
 
 class ParameterFreeAttention(nn.Module):
-    """A block that ends in `attention`. A device may have a faster function for it, which takes the place of ``attend``."""
+    """A block that ends in `attention`. A faster function for some device may replace ``attend``."""
 
     attend: Callable[[Tensor, Tensor], Tensor] = staticmethod(attention)
 
@@ -74,10 +73,10 @@ class ParameterFreeAttention(nn.Module):
 class SPAB(ParameterFreeAttention):
     """Swift parameter-free attention block (arXiv 2311.12770, section 3.1).
 
-    (B, c, H, W) -> the block's output and what leaves its first activation, both (B, c, H, W).
+    (B, c, H, W) -> the block's output and the output of its first activation, both (B, c, H, W).
 
-    The authors return the output of ``c1_r`` itself, but activate it in place, so that what their networks were trained
-    with is the value *after* the activation. That is SiLU in the paper; SPANPlus has another.
+    The authors return the output of ``c1_r`` but activate it in place, so their networks were trained with the activated
+    value. The activation is SiLU in the paper and Mish in SPANPlus.
     """
 
     def __init__(self, channels: int, conv: ConvForm = FusedConv3XC, activation: Activation = F.silu) -> None:

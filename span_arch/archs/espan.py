@@ -1,7 +1,7 @@
-"""ESPAN: SPAN with a wide first convolution and a shorter last block, of the NTIRE 2025 challenge on efficient super-resolution.
+"""ESPAN: SPAN with a wide first convolution and a shorter last block, from the NTIRE 2025 challenge on efficient super-resolution.
 
-Written anew from what the published checkpoint holds; the challenge's code and weights are under the MIT licence. It is
-published fused only. Size in use: 32 feature channels, 5 blocks. The names of its tail tell that it was trained with a teacher.
+Written from the contents of the published checkpoint. The challenge's code and weights are under the MIT licence. ESPAN is
+published only in its fused form. Size in use: 32 feature channels, 5 blocks. Its ``tea`` names come from training with a teacher.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .record import Architecture, count_blocks, scale_and_channels
 
 
 class ShortSPAB(ParameterFreeAttention):
-    """A `SPAB` of two convolutions, of which only the output is asked for. (B, c, H, W) -> (B, c, H, W)."""
+    """A `SPAB` with two convolutions that returns only its output. (B, c, H, W) -> (B, c, H, W)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class ESPAN(nn.Module):
         out_channels: channels of the result.
         feature_channels: channels between the convolutions.
         blocks: number of attention blocks of three convolutions.
-        scale: how many pixels become of one, per side.
+        scale: result pixels per image pixel, along each side.
     """
 
     def __init__(
@@ -62,14 +62,9 @@ class ESPAN(nn.Module):
             nn.PixelShuffle(scale),
         )
 
-    @property
-    def blocks(self) -> list[SPAB]:
-        """The attention blocks of three convolutions, in the order of the forward pass."""
-        return [module for module in self.children() if isinstance(module, SPAB)]
-
     def forward(self, image: Tensor) -> Tensor:
         shallow = self.conv_1(image)
-        first_block, *other_blocks = self.blocks
+        first_block, *other_blocks = (module for module in self.children() if isinstance(module, SPAB))
         first, _ = first_block(shallow)
         x = first
         for block in other_blocks:
@@ -79,12 +74,12 @@ class ESPAN(nn.Module):
 
 
 def _hyperparameters(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    features, in_channels = state["conv_1.eval_conv.weight"].shape[:2]
+    in_channels = state["conv_1.eval_conv.weight"].shape[1]
     scale, out_channels = scale_and_channels(state["tea_upsampler.0.eval_conv.weight"].shape[0], in_channels)
     return {
         "in_channels": in_channels,
         "out_channels": out_channels,
-        "feature_channels": features,
+        "feature_channels": state["conv_1.eval_conv.weight"].shape[0],
         "blocks": count_blocks(state, "block_{}.c1_r.eval_conv.weight"),
         "scale": scale,
     }

@@ -1,4 +1,4 @@
-"""What a network does to its image before the first convolution."""
+"""The normalisation that a network applies to its image before the first convolution."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..errors import OptionError
 
 @dataclass(frozen=True)
 class Normalisation:
-    """``(image - mean) * range``, image in 0..1, R G B. No network of the family undoes it at its end."""
+    """``(image - mean) * range`` for an image in 0..1 and a mean for R, G and B. No network of the family undoes it at its end."""
 
     mean: tuple[float, float, float]
     range: float
@@ -21,26 +21,25 @@ class Normalisation:
 
 
 PAPER: Final = Normalisation(mean=(0.4488, 0.4371, 0.4040), range=255.0)
-"""What the authors train with: the mean of DIV2K, and 8 bit levels."""
+"""The normalisation of the paper: the mean of DIV2K, and 8 bit levels."""
 
 IMAGENET: Final = Normalisation(mean=(0.485, 0.456, 0.406), range=1.0)
-"""The mean of ImageNet, which some community networks are trained with, 4x-SPANkendata for one."""
+"""The mean of ImageNet. Some community networks are trained with it, such as 4x-SPANkendata."""
 
 NAMED: Final[dict[str, Normalisation | None]] = {"paper": PAPER, "imagenet": IMAGENET, "none": None}
-"""All settings that networks are known to be trained with."""
+"""Every normalisation that published networks are trained with."""
 
-_LARGEST = 3.4e38
-"""What is above that, is infinite in float32."""
+_FLOAT32_MAX = 3.4e38
 
 Normalise = Literal["auto", "paper", "imagenet", "none"] | Normalisation | Sequence[Any] | str | None
-"""A wish: ``"auto"``, one of `NAMED`, a `Normalisation`, ``(mean, range)``, or None, which is none as well."""
+"""A caller's choice: ``"auto"``, a name in `NAMED`, a `Normalisation`, ``(mean, range)``, four numbers as text, or None for none."""
 
 
-def wished(normalise: Normalise) -> Normalisation | Literal["auto"] | None:
-    """What a wish means. As text, a mean and a range are four numbers: R, G, B and range, apart by spaces or commas.
+def parse_normalisation(normalise: Normalise) -> Normalisation | Literal["auto"] | None:
+    """Return the normalisation that a caller's choice means. Text holds R, G, B and range, separated by spaces or commas.
 
     Raises:
-        OptionError: it is none of what `Normalise` lists, or its numbers are no mean and range.
+        OptionError: the choice is not one that `Normalise` lists, or its numbers are not a finite mean and a range above 0.
     """
     if normalise is None or normalise == "auto" or isinstance(normalise, Normalisation):
         return cast("Normalisation | Literal['auto'] | None", normalise)
@@ -54,9 +53,9 @@ def wished(normalise: Normalise) -> Normalisation | Literal["auto"] | None:
             red, green, blue = (float(value) for value in mean)
     except (TypeError, ValueError, IndexError) as error:
         raise OptionError(
-            f"The normalisation {normalise!r} makes no sense; expected 'auto', {', '.join(map(repr, NAMED))}, or a mean for R, G and B "
-            "and a range, such as '0.485 0.456 0.406 1'."
+            f"The normalisation {normalise!r} is unknown. Expected 'auto', {', '.join(map(repr, NAMED))}, or a mean for R, G and B and a "
+            "range, such as '0.485 0.456 0.406 1'."
         ) from error
-    if not (all(abs(value) <= _LARGEST for value in (red, green, blue, span)) and span > 0):
-        raise OptionError(f"The normalisation {normalise!r} has to be of finite numbers, and its range above 0.")
+    if not (all(abs(value) <= _FLOAT32_MAX for value in (red, green, blue, span)) and span > 0):
+        raise OptionError(f"The normalisation {normalise!r} is out of range. Expected finite numbers, and a range above 0.")
     return Normalisation((red, green, blue), span)

@@ -1,4 +1,4 @@
-"""What the library knows of an architecture, as one frozen record, and helpers to read hyperparameters."""
+"""The record that declares an architecture, and helpers to read hyperparameters."""
 
 from __future__ import annotations
 
@@ -11,84 +11,78 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..errors import WeightsError
+from .._util.text import join_words
+from ..errors import DOWNLOAD_AGAIN, WeightsError
 
 CHANNELS = (3, 1, 4)
-"""Channels that an image may have, the usual number first."""
-
-_NUMBER = re.compile("0|[1-9][0-9]{0,8}")
+"""The numbers of channels that an image may have, the most common first."""
 
 SCALES = (1, 2, 3, 4, 8)
-"""Scales that networks of the family are published with."""
+"""The scales that networks of the family are published with."""
+
+_BLOCK_NUMBER = re.compile("0|[1-9][0-9]{0,8}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """How to recognise a network by its state dict, and how to build it.
+    """An architecture: how to recognise one of its state dicts, and how to build its network.
 
-    All keys are those of the *fused* state dict: a file in its training form is fused before anybody looks at it.
+    All keys are those of the *fused* state dict. Training files are fused before a record sees them.
     """
 
     name: str
-    """The name in its paper or code, and of the architecture in spandrel's terms."""
+    """The name in the paper or the authors' code."""
     module: Callable[..., nn.Module]
-    """Builds the network from keyword arguments: the hyperparameters, and what the two fields at the end ask for."""
+    """Builds the network. Takes the hyperparameters as keyword arguments, plus ``normalisation`` and ``conv`` (see below)."""
     keys: tuple[str, ...]
-    """Every state dict of this architecture has these, and no other architecture's has them all."""
+    """Every state dict of this architecture has all of these keys, and no state dict of another architecture does."""
     hyperparameters: Callable[[Mapping[str, Tensor]], dict[str, Any]]
-    """Reads them from the keys and shapes of a fused state dict; may raise `WeightsError`.
+    """Reads the hyperparameters from the keys and shapes of a fused state dict. May raise `WeightsError`.
 
-    They always have ``in_channels``, ``out_channels``, ``feature_channels``, ``scale`` and ``blocks``, an int or, where blocks
-    come in groups, a tuple of ints. A network that takes only images whose sides are a multiple of something calls that
-    ``unshuffle``.
+    They always include ``in_channels``, ``out_channels``, ``feature_channels``, ``scale`` and ``blocks``, which is an int, or a
+    tuple of ints for blocks in groups. ``unshuffle`` is present if both sides of an image must be a multiple of it.
     """
     normalised: bool
-    """Whether files of it may expect a normalised image. If so, the module takes a ``normalisation``."""
+    """True if some of its files expect a normalised image. The module then takes ``normalisation``."""
     has_training_form: bool
-    """Whether it is published with branches, too. If so, the module takes ``conv``, the form of its convolutions."""
-
+    """True if it is published with branches too. The module then takes ``conv``, the form of its 3x3 convolutions."""
     examples: tuple[Callable[[int], nn.Module], ...]
-    """For every set of names that convolutions go by: a network with these, as small as can be, with so many blocks."""
+    """For each naming of the convolutions, a function that builds the smallest such network with a given number of blocks."""
 
     def missing_keys(self, keys: Container[str]) -> list[str]:
-        """Those of `keys` that a fused state dict lacks: none, if it is of this architecture."""
+        """Return those of the record's keys that a fused state dict lacks. The list is empty for its own state dicts."""
         return [key for key in self.keys if key not in keys]
 
 
 def count_blocks(state: Mapping[str, Tensor], pattern: str, first: int = 1) -> int:
-    """How many keys ``pattern.format(first)``, ``pattern.format(first + 1)``, ... ``state`` has.
+    """Return how many of the keys ``pattern.format(first)``, ``pattern.format(first + 1)``, ... a state dict has.
 
     Raises:
-        WeightsError: there is a gap in the numbering.
+        WeightsError: the numbering has a gap.
     """
     prefix, suffix = pattern.split("{}")
     numbers = (key[len(prefix) : -len(suffix)] for key in state if key.startswith(prefix) and key.endswith(suffix))
-    found = {int(number) for number in numbers if _NUMBER.fullmatch(number) and int(number) >= first}
-    if found and max(found) != first + len(found) - 1:  # a hostile file may have a block of any number, so gaps are not listed
+    found = {int(number) for number in numbers if _BLOCK_NUMBER.fullmatch(number) and int(number) >= first}
+    if found and max(found) != first + len(found) - 1:  # a hostile file may number a block 999999999, so only four gaps are listed
         gaps = itertools.islice((i for i in itertools.count(first) if i not in found), min(4, max(found) - len(found) - first + 1))
-        raise WeightsError(
-            f"The file has {prefix}{max(found)} but lacks {', '.join(map(pattern.format, gaps))}. "
-            "A network needs all of its blocks: get the file again from its source."
-        )
+        missing = ", ".join(map(pattern.format, gaps))
+        raise WeightsError(f"The network has {prefix}{max(found)} but lacks {missing}. Expected blocks without a gap. {DOWNLOAD_AGAIN}")
     return len(found)
 
 
 def scale_and_channels(shuffled: int, in_channels: int) -> tuple[int, int]:
-    """Splits the ``channels * scale**2`` that go into a pixel shuffle, or that come out of its inverse.
+    """Split the ``channels * scale**2`` channels that enter a pixel shuffle, or leave a pixel unshuffle, into (scale, channels).
 
-    The product alone is ambiguous (16 is one channel at x4 or four at x2), so the channels of the input are tried first.
-
-    Returns:
-        (scale, channels)
+    The product alone is ambiguous (16 is one channel at x4, or four at x2), so the channels of the input are tried first.
 
     Raises:
-        WeightsError: it is not of that form for any number of channels in `CHANNELS` and any scale in `SCALES`.
+        WeightsError: no number of channels in `CHANNELS` and no scale in `SCALES` give that product.
     """
     for channels in (in_channels, *CHANNELS):
         scale = math.isqrt(shuffled // channels)
         if scale in SCALES and scale**2 * channels == shuffled:
             return scale, channels
     raise WeightsError(
-        f"The network shuffles {shuffled} channels into pixels, which is no image of {in_channels} or of 1, 3 or 4 channels at a "
-        f"scale of {', '.join(map(str, SCALES[:-1]))} or {SCALES[-1]}."
+        f"The network shuffles {shuffled} channels into pixels. Expected {join_words([str(n) for n in sorted({in_channels, *CHANNELS})])} "
+        f"image channels at a scale of {join_words(list(map(str, SCALES)))}. {DOWNLOAD_AGAIN}"
     )

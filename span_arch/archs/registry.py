@@ -1,4 +1,4 @@
-"""The family, and how a state dict finds its member."""
+"""The list of all architectures, and detection."""
 
 from __future__ import annotations
 
@@ -7,68 +7,61 @@ from collections.abc import Iterable, Mapping
 from spandrel import MAIN_REGISTRY
 from torch import Tensor
 
-from ..errors import UnknownArchitectureError
-from . import espan, foreign, span, spanf, spanf3, spanplus
+from .._util.text import join_words
+from ..errors import DOWNLOAD_AGAIN, UnknownArchitectureError
+from . import espan, span, spanf, spanf3, spanplus
+from .foreign import explain_foreign
 from .record import Architecture
 from .reparam import fused_keys
 
-FAMILY: tuple[Architecture, ...] = (
-    span.ARCHITECTURE,
-    spanf.ARCHITECTURE,
-    espan.ARCHITECTURE,
-    spanplus.ARCHITECTURE,
-    spanf3.ARCHITECTURE,
-)
-"""All architectures. Their keys exclude each other, so the order has no meaning."""
+FAMILY: tuple[Architecture, ...] = tuple(module.ARCHITECTURE for module in (span, spanf, espan, spanplus, spanf3))
+"""All architectures. Their keys exclude each other, so the order does not matter."""
 
 SPANDREL_IDS = frozenset(f"span-upscale/{architecture.name}" for architecture in FAMILY)
-"""What spandrel calls them once it has been taught: names that no architecture of its own will ever have."""
+"""The ids of these architectures in spandrel's registry. The prefix keeps them apart from spandrel's own."""
 
 
 def detect(keys: Iterable[str]) -> Architecture | None:
-    """The architecture that a state dict, fused or in its training form, is of; None if it is of none here. The keys will do."""
+    """Return the architecture of a state dict, or of its keys, in either form. Return None if it is not of the family."""
     fused = fused_keys(keys)
     return next((architecture for architecture in FAMILY if not architecture.missing_keys(fused)), None)
 
 
-def resembles(keys: Iterable[str]) -> bool:
-    """Whether a state dict has at least one key by which an architecture here is recognised."""
+def has_family_keys(keys: Iterable[str]) -> bool:
+    """Return True if a state dict has at least one of the keys that any architecture here is recognised by."""
     fused = fused_keys(keys)
     return any(len(architecture.missing_keys(fused)) < len(architecture.keys) for architecture in FAMILY)
 
 
-def require(state: Mapping[str, Tensor]) -> Architecture:
-    """The architecture that a state dict is of.
+def require_architecture(state: Mapping[str, Tensor], subject: str = "The state dict") -> Architecture:
+    """Return the architecture of a state dict, which error messages call ``subject``.
 
     Raises:
-        UnknownArchitectureError: it is of none. The message names the nearest, and the keys that keep it from being one.
+        UnknownArchitectureError: it is not of the family. The message names the closest architecture and its missing keys.
     """
-    found = detect(state)
-    if found is not None:
+    if (found := detect(state)) is not None:
         return found
-    keys = fused_keys(state)
-    nearest = min(FAMILY, key=lambda architecture: len(architecture.missing_keys(keys)) / len(architecture.keys))
-    missing = nearest.missing_keys(keys)
-    if not state:
-        reason = "found no tensors at all"
-    elif len(missing) == len(nearest.keys):
-        found_text = f"{len(state)} tensors such as" if len(state) > 1 else "one tensor,"
-        reason = f"found {found_text} '{next(iter(state))}', and none of the keys of a network of the SPAN family"
-    else:
-        reason = f"nearest is {nearest.name}, but {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"
-    raise UnknownArchitectureError(f"This is no network of the SPAN family: {reason}. {_advice(state)}")
+    reason = _kind_of(state) or _difference(state)
+    raise UnknownArchitectureError(f"{subject} is not a SPAN-family checkpoint. {reason}")
 
 
-def _advice(state: Mapping[str, Tensor]) -> str:
-    upscaler = next(
-        (support.architecture.name for support in MAIN_REGISTRY.architectures("detection")
-         if support.architecture.id not in SPANDREL_IDS and support.architecture.id != "SPAN" and support.detect(dict(state))),
-        None,
-    )  # fmt: skip
+def _kind_of(state: Mapping[str, Tensor]) -> str | None:
+    """Say what a foreign file is and what to do with it, or return None for an unknown one."""
+    ours = SPANDREL_IDS | {"SPAN"}
+    others = (support for support in MAIN_REGISTRY.architectures("detection") if support.architecture.id not in ours)
+    upscaler = next((support.architecture.name for support in others if support.detect(dict(state))), None)
     if upscaler is not None:
-        return (
-            f"It is {upscaler}: load it with 'Load Upscale Model' in ComfyUI, or with spandrel in Python; upscaling takes such a model too."
-        )
-    return foreign.explain(state) or (
-        f"Take a file of {' or '.join(architecture.name for architecture in FAMILY)}; if it is one, its download may be incomplete."
-    )
+        return f"It is {upscaler}: load it with 'Load Upscale Model' in ComfyUI or with spandrel in Python, and upscale with that model."
+    return explain_foreign(state)
+
+
+def _difference(state: Mapping[str, Tensor]) -> str:
+    keys = fused_keys(state)
+    choices = ((architecture.missing_keys(keys), architecture) for architecture in FAMILY)
+    missing, closest = min(choices, key=lambda choice: len(choice[0]) / len(choice[1].keys))
+    if len(missing) < len(closest.keys):
+        verb = "is" if len(missing) == 1 else "are"
+        return f"The closest architecture is {closest.name}, but {', '.join(missing)} {verb} missing. {DOWNLOAD_AGAIN}"
+    found = f"{len(state)} tensor{'s' * (len(state) > 1)}, such as '{next(iter(state))}'" if state else "no tensors"
+    names = join_words([architecture.name for architecture in FAMILY])
+    return f"It has {found}, and none of the family's keys. Choose a {names} checkpoint."

@@ -1,12 +1,12 @@
-"""Re-parameterisation: the branches of a Conv3XC to one convolution, and back.
+"""Re-parameterisation: merge the branches of each Conv3XC into one convolution, and the way back.
 
-Both ways are pure functions on state dicts and know no architecture: whatever has the keys of a Conv3XC is one.
-Nothing is written into the argument, and tensors that no Conv3XC owns are passed on as they are.
+Both ways are pure functions on state dicts. They depend on no architecture: anything with the keys of a Conv3XC is one. They never
+write into the argument, and they pass on all other tensors unchanged.
 
-Of a Conv3XC with the prefix ``p`` (SPAN, arXiv 2311.12770, section 3.2) a state dict holds
+A state dict holds these tensors for a Conv3XC with the prefix ``p`` (SPAN, arXiv 2311.12770, section 3.2):
 
 ====================  ========================  ==========================================
-key                   shape                     what it is
+key                   shape                     meaning
 ====================  ========================  ==========================================
 ``p.sk``              (out, in, 1, 1)           the skip
 ``p.conv.0``          (g*in, in, 1, 1)          widens by the gain g
@@ -15,7 +15,7 @@ key                   shape                     what it is
 ``p.eval_conv``       (out, in, 3, 3)           all of it as one convolution
 ====================  ========================  ==========================================
 
-each with ``.weight`` and ``.bias``. Training code is free to leave ``eval_conv`` stale, so fusing never looks at it.
+each with ``.weight`` and ``.bias``. Training code may leave ``eval_conv`` stale, so fusing never reads it.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor
 
-from ..errors import WeightsError
+from ..errors import DOWNLOAD_AGAIN, WeightsError
 
 GAIN = 2
-"""The gain of every published Conv3XC, and so of what `unfuse` writes."""
+"""The gain of every published Conv3XC, which `unfuse` uses too."""
 
 _BRANCHES = ("sk", "conv.0", "conv.1", "conv.2")
 _KINDS = ("weight", "bias")
@@ -38,9 +38,9 @@ _BRANCH_KEY = re.compile(r"(?P<prefix>.+)\.(sk|conv\.[012])\.weight")
 
 
 def branched_blocks(state: Iterable[str]) -> list[str]:
-    """The prefixes of all convolutions that a state dict, or its keys, has in their training form, in the order of the file.
+    """Return the prefixes of all convolutions that a state dict, or its keys, holds in training form, in the order of the file.
 
-    A block of which a branch is missing counts; another network's ``conv.0``, ``conv.1`` and so on does not.
+    A convolution that lacks a branch counts. Modules of other networks that are called ``conv.0``, ``conv.1`` and so on do not.
     """
     keys = dict.fromkeys(state)
     found = Counter(match["prefix"] for match in filter(None, map(_BRANCH_KEY.fullmatch, keys)))
@@ -48,19 +48,19 @@ def branched_blocks(state: Iterable[str]) -> list[str]:
 
 
 def fused_keys(state: Iterable[str]) -> set[str]:
-    """The keys that `fuse` gives, from the keys of a state dict alone. Knows no error, whatever network the keys are of."""
+    """Return the keys that `fuse` would return, from keys alone. Never fail, whatever network the keys belong to."""
     blocks = branched_blocks(state)
     return (set(state) - _branch_keys(blocks)) | {f"{p}.eval_conv.{kind}" for p in blocks for kind in _KINDS}
 
 
 def fuse(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Replaces the branches of every Conv3XC by the convolution that they add up to.
+    """Replace the branches of each Conv3XC by the one convolution that they add up to.
 
-    Computed in float64 on the CPU; the result has the type of the branches, but never less than float32.
-    A state dict that is fused already comes back with the same tensors.
+    The sums are computed in float64 on the CPU and returned in the type of the branches, but at least in float32. A state dict
+    that is already fused comes back with the same tensors.
 
     Raises:
-        WeightsError: a branch is missing, or the branches do not fit each other.
+        WeightsError: a branch is missing, or the shapes of the branches do not match.
     """
     blocks = branched_blocks(state)
     owned = _branch_keys(blocks)
@@ -71,11 +71,11 @@ def fuse(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def unfuse(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Writes every fused 3x3 convolution as a Conv3XC that computes exactly the same.
+    """Return the state dict with each fused 3x3 convolution as a Conv3XC that computes exactly the same.
 
-    The skip is zero, the outer 1x1 convolutions are identities (with a gain of `GAIN`, the surplus channels zero), and the
-    middle one holds the weights. Every product that re-fusing makes is then one with 0 or 1, hence exact. A fused convolution
-    of another size never was a Conv3XC, and stays alone.
+    The skip is zero, the outer 1x1 convolutions are identities (the surplus channels of the gain are zero), and the middle one
+    holds the weights. Fusing again then only multiplies by 0 or 1, which is exact. Fused convolutions of other sizes never were
+    a Conv3XC and stay as they are.
     """
     branched: dict[str, Tensor] = {}
     for key, tensor in state.items():
@@ -94,20 +94,18 @@ def _fuse_block(state: Mapping[str, Tensor], prefix: str) -> tuple[Tensor, Tenso
     keys = [f"{prefix}.{branch}.{kind}" for branch in _BRANCHES for kind in _KINDS]
     missing = [key for key in keys if key not in state]
     if missing:
-        raise WeightsError(
-            f"The block '{prefix}' is stored with its training branches, but {', '.join(missing)} "
-            f"{'is' if len(missing) == 1 else 'are'} missing. The file is incomplete: get it again from its source."
-        )
+        verb = "is" if len(missing) == 1 else "are"
+        raise WeightsError(f"The convolution {prefix} is in training form, but {', '.join(missing)} {verb} missing. {DOWNLOAD_AGAIN}")
     shapes = [tuple(state[key].shape) for key in keys]
-    if shapes != _shapes_beside(shapes[0], shapes[2]):  # asked before anything is multiplied, as the product could be of any size
+    if shapes != _expected_shapes(shapes[0], shapes[2]):  # checked before multiplying: the product could have any size
         found = ", ".join(f"{key} {shape}" for key, shape in zip(keys, shapes, strict=True))
         raise WeightsError(
-            f"The branches of the block '{prefix}' do not fit each other: {found}. Expected (out, in, 1, 1), (g*in, in, 1, 1), "
-            "(g*out, g*in, 3, 3) and (out, g*out, 1, 1), each with a bias. The file is damaged: get it again from its source."
+            f"The branches of the convolution {prefix} do not fit each other: {found}. Expected (out, in, 1, 1), (g*in, in, 1, 1), "
+            f"(g*out, g*in, 3, 3) and (out, g*out, 1, 1), each with a bias. {DOWNLOAD_AGAIN}"
         )
     dtype = torch.float64 if state[keys[0]].dtype is torch.float64 else torch.float32
     skip, b_skip, w1, b1, w2, b2, w3, b3 = (state[key].to("cpu", torch.float64) for key in keys)
-    # 1x1 convolutions are products over channels, whatever the tap (y, x) of the 3x3 convolution between them
+    # A 1x1 convolution multiplies channels only, so it applies to each tap (y, x) of the 3x3 convolution alike.
     narrowed = torch.einsum("om,mnyx->onyx", w3[:, :, 0, 0], w2)
     weight = torch.einsum("onyx,ni->oiyx", narrowed, w1[:, :, 0, 0])
     weight[:, :, 1, 1] += skip[:, :, 0, 0]
@@ -115,8 +113,8 @@ def _fuse_block(state: Mapping[str, Tensor], prefix: str) -> tuple[Tensor, Tenso
     return weight.to(dtype), bias.to(dtype)
 
 
-def _shapes_beside(skip: tuple[int, ...], widening: tuple[int, ...]) -> list[tuple[int, ...]]:
-    """Of weight and bias of all branches, given the weights of the skip and of the first of the others."""
+def _expected_shapes(skip: tuple[int, ...], widening: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """Return the shapes of weight and bias of all branches, from the weight shapes of the skip and of the widening 1x1."""
     c_out, c_in = (*skip, 0, 0)[:2]
     gain = (*widening, 0)[0] // max(c_in, 1)
     weights = [(c_out, c_in, 1, 1), (gain * c_in, c_in, 1, 1), (gain * c_out, gain * c_in, 3, 3), (c_out, gain * c_out, 1, 1)]

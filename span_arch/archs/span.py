@@ -1,10 +1,10 @@
 """SPAN: Swift Parameter-free Attention Network for Efficient Super-Resolution.
 
 Cheng Wan, Hongyuan Yu, Zhiqi Li, Yihang Chen, Yajun Zou, Yuqing Liu, Xuanwu Yin, Kunlong Zuo: arXiv 2311.12770, CVPR 2024 workshops.
-Written anew from the paper and from what published files hold; the authors' code and weights are under Apache-2.0.
+Written from the paper and the contents of published files. The authors' code and weights are under Apache-2.0.
 
-Sizes in use: 52 feature channels (the paper's SPAN), 48 (SPAN-S), 28 (winner of the NTIRE 2024 challenge), 26 (its tiny
-entry, and DSCF of 2025).
+Sizes in use: 52 feature channels (SPAN in the paper), 48 (SPAN-S), 28 (winner of the NTIRE 2024 challenge), 26 (the tiny
+entry of 2024, and DSCF of 2025).
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class SPAN(nn.Module):
         feature_channels: channels between the convolutions, f in the paper.
         blocks: number of attention blocks, 6 in the paper.
         cat_channels: channels after ``conv_cat``: f in the paper, fewer in some challenge entries.
-        scale: how many pixels become of one, per side.
-        normalisation: what is done to the image first; None is nothing.
+        scale: result pixels per image pixel, along each side.
+        normalisation: applied to the image first, None for none.
         conv: the form of the 3x3 convolutions, `FusedConv3XC` or `Conv3XC`.
     """
 
@@ -52,7 +52,7 @@ class SPAN(nn.Module):
         cat_channels = cat_channels or feature_channels
         self.normalisation = normalisation
         if normalisation is None:
-            self.register_buffer("no_norm", torch.zeros(1))  # the key by which neosr, traiNNer-redux and spandrel know
+            self.register_buffer("no_norm", torch.zeros(1))  # the key that neosr, traiNNer-redux and spandrel look for
         else:
             self.register_buffer("mean", torch.tensor(normalisation.mean).view(1, 3, 1, 1), persistent=False)
         self.conv_1 = conv(in_channels, feature_channels)
@@ -65,16 +65,11 @@ class SPAN(nn.Module):
             nn.PixelShuffle(scale),
         )
 
-    @property
-    def blocks(self) -> list[SPAB]:
-        """The attention blocks, in the order of the forward pass."""
-        return [module for module in self.children() if isinstance(module, SPAB)]
-
     def forward(self, image: Tensor) -> Tensor:
         if self.normalisation is not None:
             image = (image - self.mean) * self.normalisation.range
         shallow = self.conv_1(image)
-        first_block, *other_blocks = self.blocks
+        first_block, *other_blocks = (module for module in self.children() if isinstance(module, SPAB))
         first, middle = first_block(shallow)
         last = first
         for block in other_blocks:
@@ -83,12 +78,12 @@ class SPAN(nn.Module):
 
 
 def _hyperparameters(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    features, in_channels = state["conv_1.eval_conv.weight"].shape[:2]
+    in_channels = state["conv_1.eval_conv.weight"].shape[1]
     scale, out_channels = scale_and_channels(state["upsampler.0.weight"].shape[0], in_channels)
     return {
         "in_channels": in_channels,
         "out_channels": out_channels,
-        "feature_channels": features,
+        "feature_channels": state["conv_1.eval_conv.weight"].shape[0],
         "blocks": count_blocks(state, "block_{}.c1_r.eval_conv.weight"),
         "cat_channels": state["conv_cat.weight"].shape[0],
         "scale": scale,

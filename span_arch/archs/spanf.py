@@ -1,7 +1,7 @@
-"""SPANF: the variant of SPAN with nearest-neighbour features, of the NTIRE 2025 challenge on efficient super-resolution.
+"""SPANF: SPAN with nearest-neighbour features, from the NTIRE 2025 challenge on efficient super-resolution.
 
-Written anew from what the published checkpoint holds; the challenge's code and weights are under the MIT licence. It is
-published fused only. Size in use: 32 feature channels, 5 blocks.
+Written from the contents of the published checkpoint. The challenge's code and weights are under the MIT licence. SPANF is
+published only in its fused form. Size in use: 32 feature channels, 5 blocks.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .record import Architecture, count_blocks, scale_and_channels
 
 
 class Entry(nn.Module):
-    """The first block: three convolutions without attention, as its input and its output differ in channels.
+    """The first block: three convolutions. It has no attention, because its input and its output differ in channels.
 
     (B, c_in, H, W) -> (B, c_out, H, W).
     """
@@ -41,8 +41,8 @@ class SPANF(nn.Module):
         in_channels: channels of the image.
         out_channels: channels of the result.
         feature_channels: channels between the convolutions.
-        blocks: number of blocks; all but the first are attention blocks.
-        scale: how many pixels become of one, per side.
+        blocks: number of blocks. All but the first are attention blocks.
+        scale: result pixels per image pixel, along each side.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class SPANF(nn.Module):
     ) -> None:
         super().__init__()
         near_channels = in_channels * scale**2
-        # Trained from weights that repeat each pixel scale**2 times, hence its name
+        # Its training started from weights that repeat each pixel scale**2 times, as nearest-neighbour upscaling does.
         self.conv_near = nn.Conv2d(in_channels, near_channels, 3, padding=1, groups=in_channels, bias=False)
         self.block_1 = Entry(in_channels, feature_channels)
         for i in range(2, blocks + 1):
@@ -65,25 +65,20 @@ class SPANF(nn.Module):
         self.conv_2 = FusedConv3XC(feature_channels, out_channels * scale**2)
         self.depth_to_space = nn.PixelShuffle(scale)
 
-    @property
-    def attention_blocks(self) -> list[SPAB]:
-        """All blocks but the first, in the order of the forward pass."""
-        return [module for module in self.children() if isinstance(module, SPAB)]
-
     def forward(self, image: Tensor) -> Tensor:
         x = first = self.block_1(image)
-        for block in self.attention_blocks:
+        for block in (module for module in self.children() if isinstance(module, SPAB)):
             x, _ = block(x)
         return self.depth_to_space(self.conv_2(self.conv_cat(torch.cat([self.conv_near(image), x, first], 1))))
 
 
 def _hyperparameters(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    features, in_channels = state["block_1.c1_r.eval_conv.weight"].shape[:2]
+    in_channels = state["block_1.c1_r.eval_conv.weight"].shape[1]
     scale, _ = scale_and_channels(state["conv_near.weight"].shape[0], in_channels)
     return {
         "in_channels": in_channels,
-        "out_channels": max(1, state["conv_2.eval_conv.weight"].shape[0] // scale**2),  # of too few, the shapes will tell
-        "feature_channels": features,
+        "out_channels": max(1, state["conv_2.eval_conv.weight"].shape[0] // scale**2),  # the check of the shapes finds 0
+        "feature_channels": state["block_1.c1_r.eval_conv.weight"].shape[0],
         "blocks": count_blocks(state, "block_{}.c1_r.eval_conv.weight"),
         "scale": scale,
     }

@@ -1,7 +1,7 @@
-"""SPANF3: SPAN with attention that is learned, and two convolutions after the blocks where SPAN has three; by the-database.
+"""SPANF3: SPAN with learned attention, and with two convolutions after the blocks instead of three; by the-database.
 
-Written anew from the definition in traiNNer-redux (github.com/the-database/traiNNer-redux, Apache-2.0). Size in use: 48 feature
-channels, 6 blocks. For scales below 3 it works by default on a coarser grid, as `SPANF3` tells.
+Written from the definition in traiNNer-redux (github.com/the-database/traiNNer-redux, Apache-2.0). Size in use: 48 feature
+channels, 6 blocks. For scales below 3 the authors unshuffle the pixels first (see ``unshuffle`` of `SPANF3`).
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import WeightsError
+from ..errors import DOWNLOAD_AGAIN, WeightsError
 from .blocks import ConvForm, FusedConv3XC
 from .record import Architecture, count_blocks, scale_and_channels
 
 _UNSHUFFLED_SHUFFLE = 4
-"""What the pixel shuffle at the end of an unshuffled network enlarges by."""
+"""The factor of the final pixel shuffle in every network that unshuffles pixels first."""
 
 
 class SPABV2(nn.Module):
     """A swift attention block whose attention is a learned 1x1 convolution.
 
-    (B, c, H, W) -> the block's output and what leaves its first activation, both (B, c, H, W). As in `SPAB`, that
-    is the value *after* the activation, which the authors do in place.
+    (B, c, H, W) -> the block's output and the output of its first activation, both (B, c, H, W). As in `SPAB`, the authors
+    activate in place, so the second output is the activated value.
 
-    In its first five days (until 15 April 2026) the attention had no tanh; the keys of such a file are the same.
+    Until 15 April 2026, in its first five days, the attention had no tanh. Files from those days have the same keys.
     """
 
     def __init__(self, channels: int, conv: ConvForm = FusedConv3XC) -> None:
@@ -46,16 +46,16 @@ class SPABV2(nn.Module):
 class SPANF3(nn.Module):
     """(B, in_channels, H, W) in 0..1 -> (B, out_channels, H * scale, W * scale), about 0..1.
 
-    H and W are multiples of ``unshuffle``. The authors' network pads other images itself, at the right and the bottom, with their
-    mirror image; here the model that the network is part of does so, as spandrel does for every network with such a wish.
+    H and W are multiples of ``unshuffle``. The authors' network mirrors other images at the right and the bottom to fit. Here the
+    model around the network does so, as it does for every spandrel network with size requirements.
 
     Args:
         in_channels: channels of the image.
         out_channels: channels of the result.
         feature_channels: channels between the convolutions.
         blocks: number of attention blocks.
-        scale: how many pixels become of one, per side.
-        unshuffle: how many pixels per side become channels at the beginning, ``4 // scale`` in known files; 1 is none.
+        scale: result pixels per image pixel, along each side.
+        unshuffle: image pixels per side that become channels at the start: ``4 // scale`` in known files, 1 for none.
         conv: the form of the 3x3 convolutions, `FusedConv3XC` or `Conv3XC`.
     """
 
@@ -80,14 +80,9 @@ class SPANF3(nn.Module):
         self.to_pixel = conv(feature_channels, out_channels * shuffle**2)
         self.upsampler = nn.PixelShuffle(shuffle)
 
-    @property
-    def blocks(self) -> list[SPABV2]:
-        """The attention blocks, in the order of the forward pass."""
-        return [module for module in self.children() if isinstance(module, SPABV2)]
-
     def forward(self, image: Tensor) -> Tensor:
         shallow = self.conv_1(image)
-        first_block, *other_blocks = self.blocks
+        first_block, *other_blocks = (module for module in self.children() if isinstance(module, SPABV2))
         first, middle = first_block(shallow)
         last = first
         for block in other_blocks:
@@ -98,28 +93,27 @@ class SPANF3(nn.Module):
 def _hyperparameters(state: Mapping[str, Tensor]) -> dict[str, Any]:
     shuffled = state["to_pixel.eval_conv.weight"].shape[0]
     if "conv_1.eval_conv.weight" in state:
-        features, in_channels = state["conv_1.eval_conv.weight"].shape[:2]
-        unshuffle = 1
+        unshuffle, in_channels = 1, state["conv_1.eval_conv.weight"].shape[1]
         scale, out_channels = scale_and_channels(shuffled, in_channels)
     elif "conv_1.1.eval_conv.weight" in state:
-        features, unshuffled = state["conv_1.1.eval_conv.weight"].shape[:2]
-        out_channels = max(1, shuffled // _UNSHUFFLED_SHUFFLE**2)  # of too few, the shapes will tell
+        unshuffled = state["conv_1.1.eval_conv.weight"].shape[1]
+        out_channels = max(1, shuffled // _UNSHUFFLED_SHUFFLE**2)  # the check of the shapes finds 0
         unshuffle, in_channels = scale_and_channels(unshuffled, out_channels)
         scale = _UNSHUFFLED_SHUFFLE // unshuffle
         if scale * unshuffle != _UNSHUFFLED_SHUFFLE:
             raise WeightsError(
-                f"The first convolution takes {unshuffled} channels, which are {in_channels} after a pixel unshuffle by {unshuffle}; "
-                "expected one by 2 or 4. The file is damaged, or of a network that is not known here."
+                f"The first convolution takes {unshuffled} channels, which means {in_channels} image channels unshuffled by {unshuffle}. "
+                "Expected an unshuffle by 2 or 4. The file is damaged, or its network is an unknown variant of SPANF3."
             )
     else:
         raise WeightsError(
-            "The file has neither conv_1.eval_conv.weight nor, for a network that unshuffles pixels, conv_1.1.eval_conv.weight. "
-            "The file is incomplete: get it again from its source."
+            "The first convolution of a SPANF3 network is missing. Expected conv_1.eval_conv.weight, or conv_1.1.eval_conv.weight in "
+            f"networks that unshuffle pixels. {DOWNLOAD_AGAIN}"
         )
     return {
         "in_channels": in_channels,
         "out_channels": out_channels,
-        "feature_channels": features,
+        "feature_channels": state["block_1.c1_r.eval_conv.weight"].shape[0],
         "blocks": count_blocks(state, "block_{}.c1_r.eval_conv.weight"),
         "scale": scale,
         "unshuffle": unshuffle,
@@ -129,7 +123,7 @@ def _hyperparameters(state: Mapping[str, Tensor]) -> dict[str, Any]:
 ARCHITECTURE = Architecture(
     name="SPANF3",
     module=SPANF3,
-    keys=(  # without conv_1, which is stored as conv_1.1 where the network unshuffles pixels
+    keys=(  # conv_1 is left out, because networks that unshuffle pixels store it as conv_1.1
         "block_1.c1_r.eval_conv.weight",
         "block_1.c2_r.eval_conv.weight",
         "block_1.c3_r.eval_conv.weight",

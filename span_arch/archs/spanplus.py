@@ -1,8 +1,8 @@
-"""SPANPlus: groups of SPAN's blocks in a row, with Mish, and with a choice of upsamplers; by umzi2.
+"""SPANPlus: groups of SPAN blocks in a row, with Mish and a choice of upsamplers; by umzi2.
 
-Written anew from the definitions in neosr and traiNNer-redux (github.com/neosr-project/neosr, github.com/the-database/traiNNer-redux)
-and from the paper on DySample; both projects are under Apache-2.0. Sizes in use: 48 feature channels with one group of 4 blocks
-(SPANPlus), 32 with one group of 2 (SPANPlus-S), either with DySample or with a pixel shuffle (the variants named ST).
+Written from the definitions in neosr and traiNNer-redux (github.com/neosr-project/neosr, github.com/the-database/traiNNer-redux, both
+Apache-2.0) and from the DySample paper. Sizes in use: 48 feature channels with one group of 4 blocks (SPANPlus), 32 with one
+group of 2 (SPANPlus-S), both with DySample or with a pixel shuffle (the variants named ST).
 """
 
 from __future__ import annotations
@@ -14,19 +14,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import WeightsError
+from .._util.text import join_words
+from ..errors import DOWNLOAD_AGAIN, WeightsError
 from .blocks import SPAB, ConvForm, FusedConv3XC
 from .record import SCALES, Architecture, count_blocks, scale_and_channels
 
 DYSAMPLE_GROUPS = 4
-"""Groups of channels that are sampled at places of their own, in every published network."""
+"""Channel groups with sampling positions of their own, the same number in every published network."""
 
 Upsampler = Literal["ps", "conv", "dys"]
-"""A pixel shuffle, a convolution that does not enlarge, or `DySample`."""
+"""A pixel shuffle, a convolution that keeps the size, or `DySample`."""
 
 
 class SPABS(nn.Module):
-    """A group of attention blocks with what SPAN has around them: a first, some in the middle, and a last one.
+    """A group of attention blocks (a first, some in the middle, a last) with the convolutions that SPAN has around its blocks.
 
     (B, c, H, W) -> (B, c, H, W).
     """
@@ -49,7 +50,7 @@ class SPABS(nn.Module):
 
 
 class DySample(nn.Module):
-    """Upsampling that looks a learned distance beside where a bilinear one would (arXiv 2308.15085).
+    """Bilinear upsampling with a learned offset to each sampling position (arXiv 2308.15085).
 
     (B, channels, H, W) -> (B, out_channels, H * scale, W * scale). ``channels`` is a multiple of `DYSAMPLE_GROUPS`.
     """
@@ -62,14 +63,14 @@ class DySample(nn.Module):
         self.offset = nn.Conv2d(channels, 2 * DYSAMPLE_GROUPS * scale**2, 1)
         self.scope = nn.Conv2d(channels, 2 * DYSAMPLE_GROUPS * scale**2, 1, bias=False)
         self.end_conv = nn.Conv2d(channels, out_channels, 1)
-        # Where the scale**2 new pixels lie within their old one, from its centre: x for all groups and pixels, then y.
+        # Positions of the scale**2 new pixels relative to the centre of their old pixel: x for all groups and pixels, then y.
         inside = (torch.arange(scale) + 0.5) / scale - 0.5
         y, x = torch.meshgrid(inside, inside, indexing="ij")
         self.register_buffer("init_pos", torch.stack([x, y]).repeat(1, DYSAMPLE_GROUPS, 1).view(1, -1, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         shift = self.offset(x) * torch.sigmoid(self.scope(x)) * 0.5
-        # All coordinates are in float32, whatever x is in: float16 knows no half pixels beyond 1024, bfloat16 beyond 128.
+        # Coordinates are always float32: float16 cannot represent half pixels beyond 1024, nor bfloat16 beyond 128.
         across, down = (shift.float() + self.init_pos.float()).chunk(2, 1)  # (B, groups * scale**2, H, W) each
         height, width = x.shape[2], x.shape[3]
         across = (across + torch.arange(width, device=x.device) + 0.5) * 2 / width - 1
@@ -77,8 +78,8 @@ class DySample(nn.Module):
         places = torch.stack([F.pixel_shuffle(across, self.scale), F.pixel_shuffle(down, self.scale)], -1)
         places = places.flatten(0, 1)  # (B * groups, H * scale, W * scale, 2), in -1..1 over the image
 
-        # Sampling is linear, so every group's share of end_conv can go before it, where there are scale**2 times fewer pixels.
-        # Moreover the samples are then of out_channels instead of channels / groups. What is left of end_conv is to add the shares.
+        # Sampling is linear, so each group's share of end_conv can come first, where there are scale**2 times fewer pixels.
+        # It also leaves only out_channels to sample, instead of channels / groups. Afterwards the shares are added up.
         groups, out_channels, bias = DYSAMPLE_GROUPS, self.end_conv.out_channels, cast(Tensor, self.end_conv.bias)
         weight = torch.cat(self.end_conv.weight.chunk(groups, 1))  # (groups * out_channels, channels / groups, 1, 1)
         shares = F.conv2d(x, weight, groups=groups).float()  # (B, groups * out_channels, H, W)
@@ -94,10 +95,10 @@ class SPANPlus(nn.Module):
     Args:
         in_channels: channels of the image.
         out_channels: channels of the result.
-        feature_channels: channels between the convolutions; a multiple of `DYSAMPLE_GROUPS` with the upsampler ``"dys"``.
-        blocks: for every group how many attention blocks are between its first and its last.
-        scale: how many pixels become of one, per side; 1 with the upsampler ``"conv"``.
-        upsampler: what makes the image of the features.
+        feature_channels: channels between the convolutions. A multiple of `DYSAMPLE_GROUPS` for the upsampler ``"dys"``.
+        blocks: number of attention blocks between the first and the last of each group.
+        scale: result pixels per image pixel, along each side. 1 for the upsampler ``"conv"``.
+        upsampler: the layer that turns features into the result.
         conv: the form of the 3x3 convolutions, `FusedConv3XC` or `Conv3XC`.
     """
 
@@ -132,13 +133,13 @@ class SPANPlus(nn.Module):
 
 
 def _hyperparameters(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    features, in_channels = state["feats.0.eval_conv.weight"].shape[:2]
+    in_channels = state["feats.0.eval_conv.weight"].shape[1]
     groups = count_blocks(state, "feats.{}.block_1.c1_r.eval_conv.weight")
     upsampler, scale, out_channels = _upsampler(state, in_channels)
     return {
         "in_channels": in_channels,
         "out_channels": out_channels,
-        "feature_channels": features,
+        "feature_channels": state["feats.0.eval_conv.weight"].shape[0],
         "blocks": tuple(
             count_blocks(state, f"feats.{group}.block_n.{{}}.c1_r.eval_conv.weight", first=0) for group in range(1, groups + 1)
         ),
@@ -148,7 +149,7 @@ def _hyperparameters(state: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def _upsampler(state: Mapping[str, Tensor], in_channels: int) -> tuple[Upsampler, int, int]:
-    """(upsampler, scale, out_channels)."""
+    """Return (upsampler, scale, out_channels)."""
     if "upsampler.0.weight" in state:
         return "ps", *scale_and_channels(state["upsampler.0.weight"].shape[0], in_channels)
     if "upsampler.weight" in state:
@@ -156,24 +157,26 @@ def _upsampler(state: Mapping[str, Tensor], in_channels: int) -> tuple[Upsampler
     if "upsampler.offset.weight" in state and "upsampler.end_conv.weight" in state:
         offsets, features = state["upsampler.offset.weight"].shape[:2]
         if features % DYSAMPLE_GROUPS:
-            raise WeightsError(f"The upsampler takes {features} channels, which are no {DYSAMPLE_GROUPS} groups. The file is damaged.")
+            raise WeightsError(
+                f"The upsampler takes {features} channels. Expected a multiple of {DYSAMPLE_GROUPS}, its number of groups. {DOWNLOAD_AGAIN}"
+            )
         for scale in SCALES:
             if offsets == 2 * DYSAMPLE_GROUPS * scale**2:
                 return "dys", scale, state["upsampler.end_conv.weight"].shape[0]
         raise WeightsError(
-            f"The upsampler computes {offsets} offsets, which are no x and y for {DYSAMPLE_GROUPS} groups at a scale of "
-            f"{', '.join(map(str, SCALES[:-1]))} or {SCALES[-1]}. The file is of a network that is not known here."
+            f"The upsampler computes {offsets} offsets. Expected x and y for {DYSAMPLE_GROUPS} groups at a scale of "
+            f"{join_words(list(map(str, SCALES)))}. The file is damaged, or its network is an unknown variant of SPANPlus."
         )
     raise WeightsError(
-        "The file lacks its upsampler: expected upsampler.0.weight, upsampler.weight, or upsampler.offset.weight together with "
-        "upsampler.end_conv.weight. The file is incomplete: get it again from its source."
+        "The upsampler of a SPANPlus network is missing. Expected upsampler.0.weight, upsampler.weight, or upsampler.offset.weight "
+        f"together with upsampler.end_conv.weight. {DOWNLOAD_AGAIN}"
     )
 
 
 ARCHITECTURE = Architecture(
     name="SPANPlus",
     module=SPANPlus,
-    keys=(  # without the upsampler, of which there are three
+    keys=(  # the upsampler is left out, because there are three kinds
         "feats.0.eval_conv.weight",
         "feats.1.block_1.c1_r.eval_conv.weight",
         "feats.1.block_1.c2_r.eval_conv.weight",

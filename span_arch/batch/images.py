@@ -18,7 +18,7 @@ from .._util.threads import helpers
 from ..engine.context import Context
 from ..engine.progress import Progress
 from ..errors import SpanArchError
-from ..image_files import Animation, Frame, ImageInfo, check_fits, check_format, read_images, write_images
+from ..image_files import Animation, AnimationFrame, ImageInfo, check_fits, check_format, read_images, write_images
 from ..image_ops.sizes import Pair, route
 from ..models.build import Model
 from ..upscale import upscale_frames
@@ -39,7 +39,7 @@ class _Picture:
     """Of its frames."""
     before: Pair
     after: Pair
-    results: Channel[Frame] = field(default_factory=lambda: Channel[Frame](_WRITE_BEHIND))
+    results: Channel[AnimationFrame] = field(default_factory=lambda: Channel[AnimationFrame](_WRITE_BEHIND))
     """On their way from the network to the file."""
     begun: bool = False
     """Whether somebody writes it, who then tells what became of it."""
@@ -57,7 +57,7 @@ class _Read:
     """A frame that was read."""
 
     picture: _Picture
-    frame: Frame
+    frame: AnimationFrame
     index: int
     """Its place among the frames of the picture."""
     last: bool
@@ -198,7 +198,7 @@ def _hand_over(item: _Read, result: Tensor, writing: Channel[_Picture]) -> None:
         picture.begun = True
         writing.put(picture)
     try:
-        picture.results.put(Frame(result[None], item.frame.duration))
+        picture.results.put(AnimationFrame(result[None], item.frame.duration))
     except Exception as error:  # its file cannot be written
         picture.error = error
     if item.last:
@@ -246,7 +246,7 @@ def _read(model: Model, job: Job) -> Iterator[_Item]:
         yield failed(job, error) if picture is None else _Broken(picture, error)
 
 
-def _begun(model: Model, job: Job, animation: Animation, frame: Frame) -> _Picture:
+def _begun(model: Model, job: Job, animation: Animation, frame: AnimationFrame) -> _Picture:
     """A picture whose first frame is there, and whose result goes into its file, as far as that can be known."""
     _, height, width, channels = frame.image.shape
     after = route(job.settings.size, height, width, model.scale).size

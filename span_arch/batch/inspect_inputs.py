@@ -9,6 +9,7 @@ from ..engine.settings import Settings
 from ..image_files import check_fits, read_header
 from ..image_ops.channels import Channels
 from ..image_ops.sizes import Pair, route
+from ..image_ops.transparency import composed_channels
 from ..models.build import Model
 from ..video import probe
 from ..video.codecs import encoders
@@ -45,8 +46,7 @@ class Foresight:
 
 def result_channels(model: Model, settings: Settings, channels: int) -> int:
     """Channels of the result of an image of so many."""
-    composed = channels == 4 and not isinstance(settings.alpha, str)
-    return Channels(3 if composed else channels, model.input_channels, model.output_channels).out
+    return Channels(composed_channels(channels, settings.alpha), model.input_channels, model.output_channels).out
 
 
 def foresee(model: Model, job: Job) -> Foresight | None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from .._util.text import join_words
 from ..errors import CheckpointError, CheckpointNotFoundError
 from .checkpoint import Checkpoint
-from .clean import clean
+from .clean import keep_tensors
 from .ncnn_reader import read_ncnn
 from .onnx_reader import read_onnx
 from .pickle_reader import read_pickled
@@ -58,6 +58,6 @@ def read(path: Path) -> Checkpoint:
         raise CheckpointError(f"{path} {found}. Choose a file that ends in {join_words(SUFFIXES)}.")
     try:
         explain(path)
-        return clean(reader(path))
+        return keep_tensors(reader(path))
     except OSError as error:
         raise CheckpointError(f"{path} cannot be opened: {error.strerror or error}. Check its permissions.") from error

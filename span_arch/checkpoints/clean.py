@@ -12,7 +12,7 @@ from ..errors import BrokenCheckpointError
 from .checkpoint import Checkpoint
 
 
-def clean(checkpoint: Checkpoint) -> Checkpoint:
+def keep_tensors(checkpoint: Checkpoint) -> Checkpoint:
     """Unwrap ``params_ema``, ``params``, ``state_dict`` and the like, remove prefixes such as ``module.``, and keep tensors only.
 
     Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..archs.normalisation import Normalisation, wished
+from ..archs.normalisation import Normalisation, parse_normalisation
 from ..errors import BrokenCheckpointError, OptionError
 
 KEY = "normalisation"
@@ -25,7 +25,7 @@ def normalisation_in(path: Path, metadata: Mapping[str, str]) -> Normalisation |
     if KEY not in metadata:
         return "unstated"
     try:
-        return wished(metadata[KEY])
+        return parse_normalisation(metadata[KEY])
     except OptionError as error:
         raise BrokenCheckpointError(
             f"{path} states the normalisation '{metadata[KEY][:80]}' in its metadata. Valid are 'none' and four numbers: the means of R, G "

@@ -49,7 +49,7 @@ def read_onnx(path: Path) -> Checkpoint:
         UnsafeCheckpointError: the file refers to weights outside its folder.
         CheckpointError: the graph has operations that no network of the family has.
     """
-    onnx = require_extra("onnx", f"{path} is an ONNX file. To read it")
+    onnx = require_extra("onnx", f"to read the ONNX file {path}")
     model: Any = None
     try:
         model = onnx.load(str(path), load_external_data=False)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import io
 import logging
-import warnings
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .._util import process
 from .._util.extras import require_extra
 from ..errors import OptionError
 
@@ -45,12 +43,12 @@ def write_onnx(
     """
     if dtype not in (torch.float32, torch.float16):
         raise OptionError(f"ONNX stores weights as float32 or float16, not as {str(dtype).removeprefix('torch.')}.")
-    onnx = require_extra("onnx", "To write ONNX", PACKAGES)
-    require_extra("onnxscript", "To write ONNX", PACKAGES)
+    onnx = require_extra("onnx", "to write ONNX files", PACKAGES)
+    require_extra("onnxscript", "to write ONNX files", PACKAGES)
     exported = copy.deepcopy(network).to(dtype)
     image = torch.rand(2, channels, 24, 32, dtype=dtype)
     free = {0: torch.export.Dim("batch"), 2: torch.export.Dim("height"), 3: torch.export.Dim("width")}
-    with _quiet():
+    with process.log_level(logging.ERROR, "torch.onnx"), process.discarded_stdout(), process.ignored_warnings():
         program: Any = torch.onnx.export(
             exported if unit == 1 else _AnySize(exported, scale, unit),
             (image,),
@@ -77,17 +75,3 @@ class _AnySize(nn.Module):
         height, width = image.shape[2:]
         padded = F.pad(image, (0, -width % self.unit, 0, -height % self.unit), "reflect")
         return self.network(padded)[:, :, : height * self.scale, : width * self.scale]
-
-
-@contextlib.contextmanager
-def _quiet() -> Generator[None]:
-    """Silence the exporter, which prints its steps and warns about its own code."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import tarfile
-import warnings
 import zipfile
 from pathlib import Path
 
 import torch
 
+from .._util.process import ignored_warnings
 from .._util.text import first_line
 from ..errors import BrokenCheckpointError, CheckpointError, UnsafeCheckpointError
 from .checkpoint import Checkpoint
@@ -46,8 +46,7 @@ def read_pickled(path: Path) -> Checkpoint:
             "trust the file: get the network from its author, as safetensors if possible."
         )
     try:
-        with warnings.catch_warnings():  # torch warns about some pickles before it refuses them
-            warnings.simplefilter("ignore")
+        with ignored_warnings():  # torch warns about some pickles before it refuses them
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # the unpickler may raise anything on damage
         raise _broken(path, error) from error

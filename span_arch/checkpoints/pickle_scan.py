@@ -10,7 +10,8 @@ from __future__ import annotations
 import io
 import pickletools
 import re
-import warnings
+
+from .._util.process import ignored_warnings
 
 MAX_ELEMENTS = 1_000
 """Elements of one tuple with all tuples in it. Tuples of state dicts hold shapes and strides. Hashing a deep one overflows the stack."""
@@ -65,8 +66,7 @@ class _Scan:
 
     def run(self, stream: io.BytesIO) -> set[str]:
         found: set[str] = set()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about escape sequences in strings
+        with ignored_warnings():  # about escape sequences in strings
             for steps, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
                 if steps == MAX_OPCODES:
                     raise ValueError(f"a pickle of more than {MAX_OPCODES:,} opcodes")

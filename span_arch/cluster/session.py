@@ -8,10 +8,11 @@ import signal
 import socket
 from collections.abc import Generator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
+from .._util import process
 from .._util.extras import require_extra
+from .._util.text import first_line
 from ..errors import ClusterError
 
 AUTO = "auto"
@@ -42,8 +43,8 @@ def session(address: str) -> Generator[Any]:
         MissingExtraError: Ray is not installed.
         ClusterError: no cluster answers there, it is of another version, or it is reached through Ray's client.
     """
-    ray = require_extra("ray", "To upscale on a cluster", distribution="ray[data]")
-    require_extra("ray.data", "To upscale on a cluster", distribution="ray[data]")
+    ray = require_extra("ray", "to upscale on a cluster", distribution="ray[data]")
+    require_extra("ray.data", "to upscale on a cluster", distribution="ray[data]")
     with _quiet(ray):
         if ray.is_initialized():
             if ray.util.client.ray.is_connected():
@@ -61,21 +62,18 @@ def _connect(ray: Any, address: str) -> None:
     named = os.environ.get("RAY_ADDRESS", "") if address == AUTO else address
     if named.startswith("ray://"):
         raise ClusterError(_NO_CLIENT.format(f"the address is '{named}'"))
-    term = signal.getsignal(signal.SIGTERM)
     try:
         if ":" in named:
             _check_answers(named)
-        with _mute():
+        # Ray installs a SIGTERM handler that just ends the process, and its native code prints to standard error as it starts.
+        with process.kept_handler(signal.SIGTERM), process.default_variable(_LEVEL, "fatal"), process.discarded_stderr():
             ray.init(named or None, log_to_driver=False, logging_level="error")
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         where = f"joined at '{named}'" if named else "started on this machine"
         raise ClusterError(
-            f"No Ray cluster could be {where} ({_first_line(error)}). Look whether it runs ('ray status' there tells), and whether Ray and "
+            f"No Ray cluster could be {where} ({first_line(error)}). Look whether it runs ('ray status' there tells), and whether Ray and "
             f"Python are the same here and there.{_told_of_token()} With the address 'local', no cluster is needed."
         ) from error
-    finally:
-        if term is not None and signal.getsignal(signal.SIGTERM) is not term:  # Ray has its own, by which the process would just end
-            signal.signal(signal.SIGTERM, term)
 
 
 def _check_answers(address: str) -> None:
@@ -92,41 +90,16 @@ def _told_of_token() -> str:
 
 
 @contextmanager
-def _mute() -> Generator[None]:
-    """Makes the part of Ray that is no Python tell nothing but what is fatal. As it begins, it says so, past all that is Python."""
-    level = os.environ.get(_LEVEL)
-    standard_error = os.dup(2)
-    try:
-        os.environ.setdefault(_LEVEL, "fatal")
-        with Path(os.devnull).open("wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-        yield
-    finally:
-        os.dup2(standard_error, 2)
-        os.close(standard_error)
-        if level is None:
-            os.environ.pop(_LEVEL, None)
-
-
-@contextmanager
 def _quiet(ray: Any) -> Generator[None]:
     """Only errors are told, and no progress of Ray's own."""
     context = ray.data.DataContext.get_current()
     settings = {name: value for name, value in QUIET_AND_PATIENT.items() if hasattr(context, name)}
     before = {name: getattr(context, name) for name in settings}
-    levels = {name: logging.getLogger(name).level for name in _LOGGERS}
     try:
         for name, value in settings.items():
             setattr(context, name, value)
-        for name in _LOGGERS:
-            logging.getLogger(name).setLevel(logging.CRITICAL)
-        yield
+        with process.log_level(logging.CRITICAL, *_LOGGERS):
+            yield
     finally:
         for name, value in before.items():
             setattr(context, name, value)
-        for name, level in levels.items():
-            logging.getLogger(name).setLevel(level)
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)

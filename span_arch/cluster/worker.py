@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from .._util.memory import best_device
+from .._util.process import set_torch_threads
 from ..archs.normalisation import Normalisation
 from ..batch import Job, Outcome, upscale_jobs
 from ..batch.job import failed
@@ -99,7 +99,7 @@ class Worker:
     """
 
     def __init__(self, weights: Weights, threads: int) -> None:
-        torch.set_num_threads(threads)
+        set_torch_threads(threads)
         self._model, self._device = weights.model(), best_device()
 
     def __call__(self, row: Row) -> Row:

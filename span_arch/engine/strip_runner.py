@@ -11,7 +11,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from .._util import memory
+from .._util import process
 from ..image_ops.sizes import Pair
 from ..models.build import Model
 from ..models.spandrel_compat import pad
@@ -90,7 +90,7 @@ class StripRunner:
         across, down = model.size_requirements.get_padding(size[1], size[0])
         self._height = size[0] + down
         self._size = self._fitting(self._height, size[1] + across, context.probes.cache, make_room)
-        memory.keep_freed_blocks(self._device)
+        process.keep_freed_blocks(self._device)
 
     @property
     def method(self) -> Method:

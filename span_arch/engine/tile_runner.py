@@ -11,11 +11,11 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from .._util import memory
+from .._util import process
 from ..image_ops.sizes import Pair
 from ..models.build import Model
 from ..models.spandrel_compat import CalledNetwork
-from ..streaming.receptive_field import receptive_field
+from ..streaming.receptive_field import find_receptive_field
 from .context import Context
 from .footprint import Footprint, footprint
 from .precision import Arithmetic
@@ -51,7 +51,7 @@ _footprints: WeakKeyDictionary[nn.Module, Footprint] = WeakKeyDictionary()
 def halo_of(model: Model) -> Halo:
     """Return the context that tiles of a model need around them."""
     if model.model not in _halos:
-        field = receptive_field(CalledNetwork(model))
+        field = find_receptive_field(CalledNetwork(model))
         exact = field is not None and field.radius <= _LARGEST_HALO
         _halos[model.model] = Halo(width=field.radius, unit=field.unit) if field is not None and exact else _BLENDED
     return _halos[model.model]
@@ -145,7 +145,7 @@ class TileRunner:
         most = free * MEMORY_SHARE / _peak(self._model, self._dtype)
         if self._device.type == "cpu":
             activation = footprint_of(self._model).activation * self._dtype.itemsize / torch.float32.itemsize
-            most = min(most, max(memory.KEPT_BY_ALLOCATOR / activation, _FEWEST_PIXELS_ON_CPU))
+            most = min(most, max(process.KEPT_BY_ALLOCATOR / activation, _FEWEST_PIXELS_ON_CPU))
         return most
 
     def _batches(self, frames: Iterable[Frame]) -> Iterator[list[_Piece]]:

@@ -1,7 +1,7 @@
 """PSNR and SSIM by the convention of super-resolution papers.
 
-Both are taken on the luma of BT.601 as MATLAB's ``rgb2ycbcr`` gives it (16 to 235), on pictures of 8 bits, without a border
-as wide as the scale. They agree with the figures in papers to the second digit.
+Both compare the BT.601 luma of MATLAB's ``rgb2ycbcr`` (16 to 235) of 8-bit images, without a border as wide as the scale. They agree
+with published figures to the second digit.
 """
 
 from __future__ import annotations
@@ -22,31 +22,31 @@ _SSIM_C1, _SSIM_C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 
 @dataclass(frozen=True)
 class Quality:
-    """How near a picture is to its original."""
+    """The similarity of an image to its original."""
 
     psnr: float
-    """In dB; infinite for equal pictures."""
+    """In dB, infinite for equal images."""
     ssim: float
-    """1 for equal pictures."""
+    """1 for equal images."""
 
 
 def quality(result: Tensor, original: Tensor, border: int) -> Quality:
-    """Compares two images, (H, W, C) in 0..1 with C 1 or 3, after rounding them to 8 bits.
+    """Compare two images, (H, W, C) in 0..1 with C 1 or 3, after rounding them to 8 bits.
 
     Args:
-        result: the image to be judged.
-        original: what it should be, of the same shape.
+        result: the image to assess.
+        original: the reference, of the same shape.
         border: pixels to leave out on every side.
 
     Raises:
-        ImageError: their shapes differ, or nothing is left inside the border to put a window of 11 pixels on.
+        ImageError: their shapes differ, or a window of 11 pixels does not fit inside the border.
     """
     if result.shape != original.shape:
-        raise ImageError(f"The images to compare are {tuple(result.shape)} and {tuple(original.shape)}; expected the same shape.")
+        raise ImageError(f"The images have the shapes {tuple(result.shape)} and {tuple(original.shape)}. Expected the same shape for both.")
     if min(result.shape[:2]) - 2 * border < _SSIM_WINDOW:
         height, width = result.shape[:2]
         raise ImageError(
-            f"An image of {width}x{height} pixels less a border of {border} has no room for a window of {_SSIM_WINDOW} pixels."
+            f"The image of {width}x{height} pixels is too small. Without a border of {border}, each side must keep {_SSIM_WINDOW} pixels."
         )
     x, y = (_luma(image)[border : image.shape[0] - border, border : image.shape[1] - border] for image in (result, original))
     error = float((x - y).square().mean())
@@ -54,7 +54,7 @@ def quality(result: Tensor, original: Tensor, border: int) -> Quality:
 
 
 def _luma(image: Tensor) -> Tensor:
-    """(H, W, C) in 0..1 -> (H, W) in 16..235, float64."""
+    """Return the luma, (H, W) in 16..235 and float64, of an image, (H, W, C) in 0..1."""
     levels = image.double().clamp(0, 1).mul(255).round_().div_(255)
     if levels.shape[-1] == 1:
         levels = levels.expand(-1, -1, 3)
@@ -62,7 +62,7 @@ def _luma(image: Tensor) -> Tensor:
 
 
 def _ssim(x: Tensor, y: Tensor) -> float:
-    """Structural similarity (Wang et al., 2004) with a Gaussian window, over the pixels where it fits whole."""
+    """Return the structural similarity (Wang et al., 2004) with a Gaussian window, over the pixels where the whole window fits."""
     offsets = torch.arange(_SSIM_WINDOW, dtype=torch.float64, device=x.device) - _SSIM_WINDOW // 2
     gauss = torch.exp(-(offsets**2) / (2 * _SSIM_SIGMA**2))
     gauss /= gauss.sum()

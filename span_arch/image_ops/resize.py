@@ -1,4 +1,4 @@
-"""Resizing with filters that do not alias: Lanczos, bicubic and area, each as two products with matrices, one for rows, one for columns."""
+"""Antialiased resizing with Lanczos, bicubic and area filters, as a matrix product for the rows and one for the columns."""
 
 from __future__ import annotations
 
@@ -10,100 +10,96 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from .._util.text import join_words
 from ..errors import OptionError
 from .sizes import Pair
 
 Filter = Literal["lanczos", "bicubic", "area"]
 FILTERS: tuple[str, ...] = get_args(Filter)
 
-_AT_A_TIME = 64
-"""Rows or columns that one product makes. All at once, most of its matrix would be zero."""
+_BAND = 64
+"""Rows or columns of the result that one product computes. A single matrix for all of them would be mostly zero."""
 
 
 def check_filter(name: str) -> None:
-    """Raises an error for a name that is none of `FILTERS`.
+    """Raise an error if a name is not one of `FILTERS`.
 
     Raises:
         OptionError: it is not.
     """
     if name not in FILTERS:
-        raise OptionError(f"The filter '{name}' is unknown; expected {', '.join(FILTERS[:-1])} or {FILTERS[-1]}.")
+        raise OptionError(f"The filter is '{name}'. Expected {join_words(FILTERS)}.")
 
 
 class Resize:
-    """Resizes frames of one size to another. The weights are made once.
+    """A resize from one size to another. The weights are computed once, for any number of frames.
 
-    ``"lanczos"`` (of three lobes) and ``"bicubic"`` (a = -0.5) are those of Pillow and of torch with ``antialias=True``: where they
-    shrink, they are widened by as much. ``"area"`` is the mean over the area that a pixel covers, for every ratio. Values are taken as
-    they are, without regard to gamma.
+    ``"lanczos"`` (three lobes) and ``"bicubic"`` (a = -0.5) equal those of Pillow and of torch with ``antialias=True``: to shrink an image,
+    they become wider by the ratio. ``"area"`` is the mean over the area that a pixel covers, for every ratio. Values are not linearised.
 
     Args:
         filter: one of `FILTERS`.
         source: (height, width) of the frames.
-        whole: (height, width) of a frame once it is resized.
-        corner: (row, column) of the resized frame at which the result begins.
-        size: (height, width) of the result.
-        wrapped: whether what lies above and below, and to either side of a frame is the frame itself.
+        whole: (height, width) of a frame after the resize.
+        size: (height, width) of the result, which is the middle of the resized frame.
+        wrapped: for rows and for columns, True if the frame repeats beyond its edges.
     """
 
-    def __init__(
-        self, filter: Filter, source: Pair, whole: Pair, corner: Pair, size: Pair, wrapped: tuple[bool, bool] = (False, False)
-    ) -> None:
-        kept = [range(first, first + count) for first, count in zip(corner, size, strict=True)]
-        self._rows, self._columns = (_bands(filter, *axis) for axis in zip(source, whole, kept, wrapped, strict=True))
+    def __init__(self, filter: Filter, source: Pair, whole: Pair, size: Pair, wrapped: tuple[bool, bool] = (False, False)) -> None:
+        self._rows, self._columns = (_bands(filter, *axis) for axis in zip(source, whole, size, wrapped, strict=True))
 
     def __call__(self, frame: Tensor, result: Tensor) -> None:
-        """Resizes a frame, on the device where it is.
+        """Resize a frame on its own device.
 
         Args:
             frame: (C, h, w) in float32.
-            result: (C, H, W), of any type and on any device; written into, in 0..1.
+            result: (C, H, W) of any type and on any device. The values written to it are in 0..1.
         """
-        for rows in self._rows:  # so that no more than a band is ever held
-            band = torch.matmul(rows.weights_on(frame.device), rows.of(frame, 1))
+        for rows in self._rows:  # band by band, to save memory
+            band = torch.matmul(rows.weights_on(frame.device), rows.read(frame, 1))
             for columns in self._columns:
-                piece = torch.matmul(columns.of(band, 2), columns.weights_on(frame.device).T)
-                result[:, rows.made, columns.made] = piece.clamp_(0, 1).to(result)
+                piece = torch.matmul(columns.read(band, 2), columns.weights_on(frame.device).T)
+                result[:, rows.target, columns.target] = piece.clamp_(0, 1).to(result)
 
 
 @dataclass
 class _Band:
-    """Some rows or columns of the result, and those of the source that they are made of."""
+    """Neighbouring rows or columns of the result, and the range of the source that they depend on."""
 
-    made: slice
-    read: range
+    target: slice
+    source: range
     weights: Tensor
-    """(made, read)"""
+    """(target, source)"""
 
-    def of(self, image: Tensor, axis: int) -> Tensor:
-        """What is read of an image, which is continued by itself where that lies beyond its edges."""
+    def read(self, image: Tensor, axis: int) -> Tensor:
+        """Return the source range of an image, which repeats beyond its edges."""
         length = image.shape[axis]
-        if self.read.start >= 0 and self.read.stop <= length:
-            return image.narrow(axis, self.read.start, len(self.read))
-        return image.index_select(axis, torch.arange(self.read.start, self.read.stop, device=image.device) % length)
+        if self.source.start >= 0 and self.source.stop <= length:
+            return image.narrow(axis, self.source.start, len(self.source))
+        return image.index_select(axis, torch.arange(self.source.start, self.source.stop, device=image.device) % length)
 
     def weights_on(self, device: torch.device) -> Tensor:
-        """The weights, which stay where they were last."""
+        """Return the weights, which stay on the device where they were used last."""
         self.weights = self.weights.to(device)
         return self.weights
 
 
-def _bands(filter: Filter, source: int, whole: int, kept: range, wrapped: bool) -> list[_Band]:
-    """One axis: the kept part of ``whole`` pixels that are made of ``source``."""
-    ratio = source / whole
+def _bands(filter: Filter, source: int, whole: int, size: int, wrapped: bool) -> list[_Band]:
+    """Return the bands of one axis that compute the middle ``size`` pixels of a resize from ``source`` to ``whole`` pixels."""
+    ratio, corner = source / whole, (whole - size) // 2
     reach, weigh = _KERNELS[filter]
     bands: list[_Band] = []
-    for start in range(0, len(kept), _AT_A_TIME):
-        made = kept[start : start + _AT_A_TIME]
-        centres = (torch.tensor(made, dtype=torch.float64) + 0.5) * ratio
+    for start in range(0, size, _BAND):
+        stop = min(start + _BAND, size)
+        centres = (torch.arange(corner + start, corner + stop, dtype=torch.float64) + 0.5) * ratio
         margin = reach * max(ratio, 1) + 1
         first, last = math.floor(float(centres[0]) - margin), math.floor(float(centres[-1]) + margin) + 1
         if not wrapped:
             first, last = max(0, first), min(source, last)
         offsets = torch.arange(first, last, dtype=torch.float64) + 0.5 - centres[:, None]
         weights = weigh(offsets, ratio)
-        weights /= weights.sum(1, keepdim=True)  # what lies beyond the edges counts for nothing
-        bands.append(_Band(slice(start, start + len(made)), range(first, last), weights.float()))
+        weights /= weights.sum(1, keepdim=True)  # pixels beyond the edges do not count
+        bands.append(_Band(slice(start, stop), range(first, last), weights.float()))
     return bands
 
 
@@ -113,14 +109,14 @@ def _lanczos(offsets: Tensor, ratio: float) -> Tensor:
 
 
 def _bicubic(offsets: Tensor, ratio: float) -> Tensor:
-    """Of Keys (1981)."""
+    """Return the weights of Keys (1981)."""
     x = (offsets / max(ratio, 1)).abs()
     near, far = (1.5 * x - 2.5) * x * x + 1, ((-0.5 * x + 2.5) * x - 4) * x + 2
     return torch.where(x < 1, near, torch.where(x < 2, far, 0))
 
 
 def _area(offsets: Tensor, ratio: float) -> Tensor:
-    """How much of a source's pixel, one wide, a pixel of the result, ``ratio`` wide, covers; of the only one that it meets, anything."""
+    """Return how much of each source pixel, of width 1, a result pixel of width ``ratio`` covers."""
     return (0.5 + ratio / 2 - offsets.abs()).clamp(0, 1)
 
 

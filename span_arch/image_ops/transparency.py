@@ -1,7 +1,7 @@
-"""Images with alpha: what the network is shown of them, and what becomes of alpha.
+"""Images with an alpha channel, prepared for the network.
 
-Under what is transparent an image may hold any colour, black most often. The network would mix it into the visible edge, as a dark
-fringe. So visible colours are bled under it first. Images are not premultiplied with alpha. Opaque ones are left alone.
+Transparent pixels may have any colour, most often black, and the network would mix it into the visible edge as a dark fringe. So visible
+colours are bled into transparent pixels first. Images are not premultiplied. Opaque images are not changed.
 """
 
 from __future__ import annotations
@@ -16,73 +16,78 @@ from ..errors import OptionError
 from .wrap import crop, wrap
 
 Alpha = Literal["resize", "model"] | tuple[float, float, float]
-"""What becomes of alpha: it is resized, or upscaled by the model, or the image is composed over a colour, R, G and B in 0..1."""
+"""How to handle alpha: resize it, upscale it with the model, or compose the image over a colour (R, G and B in 0..1)."""
 
 _INVISIBLE = 1 / 510
-"""Alpha below which 8 bits hold none."""
+"""Alpha that rounds to 0 in 8 bits."""
 
 _STEPS = (1, 3, 9, 27)
-"""Pixels by which colour is bled, one after the other, each from all that is known by then: together 40, further than SPAN sees."""
+"""Distances of successive bleeding steps, in pixels. Together they reach 40 pixels, beyond the receptive field of SPAN."""
 
 
 def check_alpha(alpha: object) -> None:
-    """Raises an error if a setting is not one of `Alpha`.
+    """Raise an error if a setting is not one of `Alpha`.
 
     Raises:
         OptionError: it is not.
     """
     if isinstance(alpha, str):
-        good = alpha in ("resize", "model")
+        valid = alpha in ("resize", "model")
     else:
         levels = list(cast(Sequence[object], alpha)) if isinstance(alpha, (tuple, list)) else []
-        good = len(levels) == 3 and all(isinstance(level, (int, float)) and 0 <= level <= 1 for level in levels)
-    if not good:
+        valid = len(levels) == 3 and all(isinstance(level, (int, float)) and 0 <= level <= 1 for level in levels)
+    if not valid:
         raise OptionError(
-            f"The alpha {alpha!r} makes no sense; expected 'resize', 'model', or a colour to compose over, three numbers from 0 to 1 "
-            "such as (1, 1, 1) for white."
+            f"The alpha setting is {alpha!r}. Expected 'resize', 'model', or a colour to compose over: three numbers from 0 to 1, such as "
+            "(1, 1, 1) for white."
         )
 
 
 def is_opaque(frame: Tensor) -> bool:
-    """Whether all of a frame, (C, H, W), is to be seen: it has no alpha, or one that is 1 throughout."""
+    """Return whether a frame, (C, H, W), has no alpha channel, or one that is 1 everywhere."""
     return frame.shape[0] != 4 or bool((frame[3] >= 1).all())
 
 
-def shown(frame: Tensor, alpha: Alpha, seamless: str) -> Tensor:
-    """What the network is to be shown of a frame, (C, H, W): of RGBA, RGB composed over a colour, or RGBA with colour bled."""
+def composed_channels(channels: int, alpha: Alpha) -> int:
+    """Return how many of an image's channels are left after it is composed over a colour, if the setting says so."""
+    return 3 if channels == 4 and not isinstance(alpha, str) else channels
+
+
+def prepare_alpha(frame: Tensor, alpha: Alpha, seamless: str) -> Tensor:
+    """Return a frame, (C, H, W), for the network: RGBA is composed over a colour, which gives RGB, or its colours are bled."""
     if frame.shape[0] != 4:
         return frame
     if isinstance(alpha, str):
         return frame if is_opaque(frame) else bleed(frame, seamless)
-    return frame[:3] if is_opaque(frame) else _over(frame, alpha)
+    return frame[:3] if is_opaque(frame) else _composed(frame, alpha)
 
 
 def bleed(frame: Tensor, seamless: str = "") -> Tensor:
-    """Gives what is transparent the colours of what is visible beside it; to any side, beyond 40 pixels, those of all on average.
+    """Give transparent pixels the colours of the visible ones near them, or the mean colour if those are more than 40 pixels away.
 
-    Visible pixels and alpha stay as they are; so does all, if nothing is visible.
+    Visible pixels and alpha do not change. A frame without visible pixels is returned as it is.
 
     Args:
         frame: (4, H, W), RGBA.
-        seamless: the axes along which colours bleed from one edge to the other, as `Seamless`.
+        seamless: the axes along which colours bleed across the edges, as `Seamless`.
     """
     visible = frame[3:] > _INVISIBLE
     weight = (frame[3:] * visible).float()
     if not visible.any():
         return frame
-    known = torch.cat([frame[:3] * weight, weight])  # (4, H, W): colours, each times its weight, and weights
+    known = torch.cat([frame[:3] * weight, weight])  # (4, H, W): colours times their weight, and the weight
     mean = known[:3].sum((1, 2), keepdim=True) / known[3:].sum()
     rows, columns = sum(_STEPS) * ("y" in seamless), sum(_STEPS) * ("x" in seamless)
     known = wrap(known, rows, columns)
     for step in _STEPS:
-        known = torch.where(known[3:] > 0, known, _spread(known, step))
+        known = torch.where(known[3:] > 0, known, _sum_around(known, step))
     known = crop(known, rows, columns)
     hidden = torch.where(known[3:] > 0, known[:3] / known[3:], mean)
     return torch.cat([torch.where(visible, frame[:3], hidden), frame[3:]])
 
 
-def _spread(image: Tensor, step: int) -> Tensor:
-    """The sum of every pixel of (C, H, W) and of the eight that are a step away from it in rows, columns or both."""
+def _sum_around(image: Tensor, step: int) -> Tensor:
+    """Return the sum of each pixel of (C, H, W) and the eight pixels that are a step away in rows, columns or both."""
     for axis in (-2, -1):
         length = image.shape[axis] - step
         if length > 0:
@@ -93,6 +98,6 @@ def _spread(image: Tensor, step: int) -> Tensor:
     return image
 
 
-def _over(frame: Tensor, colour: Sequence[float]) -> Tensor:
+def _composed(frame: Tensor, colour: Sequence[float]) -> Tensor:
     alpha = frame[3:].float().clamp(0, 1)
     return frame[:3] * alpha + torch.tensor(colour, device=frame.device)[:, None, None] * (1 - alpha)

@@ -1,4 +1,4 @@
-"""Continue an image beyond its edges by itself, and cut that off again: the tensor side of seamless textures."""
+"""Repeat an image beyond its edges and crop it again, for seamless textures."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from torch import Tensor
 from ..errors import OptionError
 
 Seamless = Literal["", "x", "y", "xy"]
-"""The axes along which an image repeats itself: left edge to right edge is x, top to bottom y."""
+"""The axes along which an image repeats. On x the left edge continues at the right edge, on y the top at the bottom."""
 
 
 def check_seamless(seamless: str) -> None:
-    """Raises an error for what is not one of `Seamless`.
+    """Raise an error if a setting is not one of `Seamless`.
 
     Raises:
         OptionError: it is not.
     """
     if seamless not in get_args(Seamless):
-        raise OptionError(f"The image cannot be seamless in '{seamless}'; expected 'x', 'y' or 'xy', or nothing for an image with edges.")
+        raise OptionError(f"The seamless axes are {seamless!r}. Expected 'x', 'y' or 'xy', or '' for an image with edges.")
 
 
 def wrap(image: Tensor, rows: int, columns: int) -> Tensor:
-    """(..., H, W) -> (..., H + 2 * rows, W + 2 * columns), continued by itself, several times where it is smaller than that."""
+    """Return (..., H + 2 * rows, W + 2 * columns): the image continued by its own repetition, several times if it is smaller than that."""
     for axis, margin in ((-2, rows), (-1, columns)):
         if margin:
             length = image.shape[axis]
@@ -33,5 +33,5 @@ def wrap(image: Tensor, rows: int, columns: int) -> Tensor:
 
 
 def crop(image: Tensor, rows: int, columns: int) -> Tensor:
-    """What `wrap` was given, as a view of what it gave."""
+    """Return a view of an image without the margins that `wrap` added."""
     return image[..., rows : image.shape[-2] - rows, columns : image.shape[-1] - columns]

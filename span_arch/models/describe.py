@@ -1,93 +1,90 @@
-"""What there is to know of a model: for the command line, and for the node."""
+"""Describe a model, for the command line and the node."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from ..streaming.receptive_field import receptive_field
-from .build import FamilyModel, Model, adopt, blocks_text, type_of
+from ..streaming.receptive_field import find_receptive_field
+from .build import FamilyModel, Model, adopt, format_blocks, precision_of
+from .spandrel_compat import CalledNetwork
 
 UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What there is to know of a model. What nobody knows is ``"unknown"``, or 0 where it would be a number.
-
-    As text it is a line for each thing that is known.
-    """
+    """The facts about a model. Unknown facts are ``"unknown"``, or 0 for numbers. As text, each known fact is a line."""
 
     architecture: str
     scale: int
-    """Pixels of the result per pixel of the image, along a side."""
+    """Result pixels per image pixel, along each side."""
     image_channels: str
-    """``3``, or ``3 in, 1 out`` where the result has others than the image."""
+    """``3``, or ``3 in, 1 out`` if the result has other channels than the image."""
     parameters: int
-    """Of the fused network, if it is one of the family."""
+    """Number of weights; for models of the family, in their fused form."""
     receptive_field: int
-    """Side of the square that a pixel of the result can depend on, in pixels of the image; 0 if it is not finite, or not known."""
+    """Side in image pixels of the square that a result pixel can depend on. 0 if infinite or unknown."""
     precision: str
-    """Type of the weights in the file, such as ``float16``; if there is no file to ask, in memory."""
+    """Type of the weights in the file, such as ``float16``, or of those in memory if there is no file."""
     feature_channels: int = 0
     blocks: str = UNKNOWN
     """``6``, or ``4+2`` for blocks in groups."""
     normalisation: str = UNKNOWN
-    """What the network does to its image ``x`` first, or ``none``."""
+    """The formula that the network applies to its image ``x`` first, or ``none``."""
     normalisation_known: str = UNKNOWN
-    """How that is known."""
+    """How the normalisation is known."""
     sha256: str = UNKNOWN
-    """Of the file, in hexadecimal; of an ncnn pair that of the .bin."""
+    """The file's checksum in hexadecimal. For an ncnn pair, the checksum of the .bin."""
     more: Mapping[str, str] | None = None
-    """What else there is to tell, by name."""
+    """Further facts by name."""
 
     def __str__(self) -> str:
         side = self.receptive_field
-        told = {
+        facts = {
             "architecture": self.architecture,
             "scale": f"x{self.scale}",
             "image channels": self.image_channels,
             "feature channels": str(self.feature_channels or UNKNOWN),
             "blocks": self.blocks,
             "parameters": f"{self.parameters:,}",
-            "receptive field": f"{side}x{side} pixels ({side // 2} to each side)" if side else "not finite, or not known",
+            "receptive field": f"{side}x{side} pixels ({side // 2} to each side)" if side else "infinite or unknown",
             "normalisation": UNKNOWN if self.normalisation == UNKNOWN else f"{self.normalisation} ({self.normalisation_known})",
             "precision": self.precision,
             "SHA-256": self.sha256,
             **(self.more or {}),
         }
-        facts = {name: fact for name, fact in told.items() if fact != UNKNOWN}
-        width = max(map(len, facts)) + 2
-        return "\n".join(f"{name + ':':<{width}}{fact}" for name, fact in facts.items())
+        known = {name: fact for name, fact in facts.items() if fact != UNKNOWN}
+        width = max(map(len, known)) + 2
+        return "\n".join(f"{name + ':':<{width}}{fact}" for name, fact in known.items())
 
 
 def describe(model: Model) -> ModelInfo:
-    """Tells what a model is, without changing it.
+    """Return the facts about a model, without changing it.
 
     Args:
-        model: any spandrel image model. Of one of the family all is known that is known of one that `load` gives, but for its file
-            if another loader has made it.
+        model: any spandrel image model. For models of the family from other loaders, only the facts about the file are unknown.
 
     Raises:
-        WeightsError: it is of the family, but its weights are not in order.
+        WeightsError: the model is of the family, but its weights are faulty.
     """
     ours = adopt(model)
-    sight = receptive_field(ours.model)
-    taken, given = ours.input_channels, ours.output_channels
+    field = find_receptive_field(CalledNetwork(ours))
+    inputs, outputs = ours.input_channels, ours.output_channels
     info = ModelInfo(
         architecture=ours.architecture.name,
         scale=ours.scale,
-        image_channels=str(taken) if taken == given else f"{taken} in, {given} out",
+        image_channels=str(inputs) if inputs == outputs else f"{inputs} in, {outputs} out",
         parameters=sum(parameter.numel() for parameter in ours.model.parameters()),
-        receptive_field=0 if sight is None else 2 * sight.radius + 1,
-        precision=type_of(model.model.parameters()) or UNKNOWN,
+        receptive_field=0 if field is None else 2 * field.radius + field.unit,
+        precision=precision_of(model.model.parameters()) or UNKNOWN,
     )
     if not isinstance(ours, FamilyModel):
         return replace(info, more={"tags": ", ".join(ours.tags)} if ours.tags else None)
     info = replace(
         info,
         feature_channels=ours.hyperparameters["feature_channels"],
-        blocks=blocks_text(ours.hyperparameters["blocks"]),
+        blocks=format_blocks(ours.hyperparameters["blocks"]),
         normalisation=str(ours.normalisation or "none"),
         normalisation_known=ours.normalisation_known,
     )

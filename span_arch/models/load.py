@@ -1,4 +1,4 @@
-"""Files, and the networks that come with the library, to models that are ready to run."""
+"""Load files, and the built-in networks, as models that are ready to run."""
 
 from __future__ import annotations
 
@@ -9,88 +9,89 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .. import checkpoints
-from ..archs.normalisation import Normalise, wished
-from ..archs.registry import require, resembles
+from .. import checkpoints, errors
+from .._util.text import join_words, with_context
+from ..archs.normalisation import Normalise, parse_normalisation
+from ..archs.registry import has_family_keys, require_architecture
 from ..archs.reparam import branched_blocks
 from ..checkpoints import Checkpoint
-from ..errors import BrokenCheckpointError, CheckpointError, CheckpointNotFoundError, OptionError, UnknownArchitectureError, WeightsError
-from .build import FamilyModel, Source, from_state_dict, type_of
-from .weight_names import proposals
+from .build import FamilyModel, Source, from_state_dict, precision_of
+from .weight_names import candidate_states
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
 
 
 def builtin_names() -> tuple[str, ...]:
-    """The names of the networks that come with the library, sorted."""
+    """Return the sorted names of the built-in networks."""
     return tuple(sorted(file.stem for file in WEIGHTS.glob("*.safetensors")))
 
 
 def load(name_or_path: str | Path, *, normalise: Normalise = "auto") -> FamilyModel:
-    """Loads a network of the SPAN family, fused, in float32, on the CPU and in evaluation mode.
+    """Load a network of the SPAN family: fused, in float32, on the CPU and in evaluation mode. No code in a file is ever run.
 
     Args:
-        name_or_path: a built-in network (see `builtin_names`) or a file: ``.safetensors``, ``.pth``, ``.pt``, ``.ckpt``, ``.onnx``, or
-            either file of an ncnn pair. Fused files and training files alike; nothing that a file holds is ever run.
-        normalise: what the network does to its image first. ``"auto"`` takes what the file states; where it states nothing, the
-            network itself is asked with a small picture. Otherwise ``"paper"``, ``"imagenet"``, ``"none"``, or ``(mean, range)`` with
-            a mean for R, G and B (issue hongyuanyu/SPAN#6 tells why that is needed).
+        name_or_path: a built-in network (see `builtin_names`) or a file in either form: ``.safetensors``, ``.pth``, ``.pt``,
+            ``.ckpt``, ``.onnx``, or either file of an ncnn pair.
+        normalise: the normalisation that the network applies to its image. ``"auto"`` reads it from the file or, if the file does
+            not state it, measures it on a small test image. Otherwise ``"paper"``, ``"imagenet"``, ``"none"``, or ``(mean, range)``
+            with a mean for R, G and B (issue hongyuanyu/SPAN#6 explains why networks differ).
 
     Raises:
-        CheckpointError: in its subclasses, all that can be wrong with a file. `errors` has the tree.
-        OptionError: ``normalise`` makes no sense, or not for this network.
-        MissingExtraError: an ONNX file, without the package ``onnx``.
+        CheckpointError: the file cannot be loaded. Subclasses say why (see `errors`).
+        OptionError: ``normalise`` is invalid, or the network does not normalise.
+        MissingExtraError: the file is in ONNX format, but the package ``onnx`` is not installed.
     """
-    wish = wished(normalise)
-    path = _resolve(name_or_path)
-    checkpoint = checkpoints.read(path)
+    normalise, name = parse_normalisation(normalise), str(name_or_path)
+    checkpoint = checkpoints.read(_resolve(name_or_path))
     try:
-        return _from_checkpoint(checkpoint, str(name_or_path), wish)
-    except CheckpointError as error:  # of a state dict or a graph, which know no file
-        raise type(error)(f"'{name_or_path}': {error}") from error
+        return _from_checkpoint(checkpoint, name, normalise)
+    except errors.CheckpointError as error:
+        if name in str(error):
+            raise
+        raise with_context(error, f"The file is {name}.") from error
 
 
-def _from_checkpoint(checkpoint: Checkpoint, name: str, wish: Normalise) -> FamilyModel:
-    # Made outside the inference mode in which ComfyUI runs its nodes, so that the weights can be used outside it as well.
+def _from_checkpoint(checkpoint: Checkpoint, name: str, normalise: Normalise) -> FamilyModel:
+    # ComfyUI runs its nodes in inference mode. Weights made in that mode could not be used outside it.
     with torch.inference_mode(False), torch.no_grad():
-        if checkpoint.graph is None or resembles(checkpoint.state):
-            require(checkpoint.state)  # before anything large is read
-            return _build(checkpoint, checkpoint.state, name, wish)
+        if checkpoint.graph is None or has_family_keys(checkpoint.state):
+            require_architecture(checkpoint.state, name)  # before the file is read again for its checksum
+            return _build(checkpoint, checkpoint.state, name, normalise)
         faults: list[str] = []
-        for state in proposals(checkpoint.graph):
+        for state in candidate_states(checkpoint.graph):
             try:
-                return _build(checkpoint, state, name, wish)
-            except (WeightsError, BrokenCheckpointError, UnknownArchitectureError) as error:
+                return _build(checkpoint, state, name, normalise)
+            except (errors.WeightsError, errors.BrokenCheckpointError, errors.UnknownArchitectureError) as error:
                 faults.append(str(error))
-        raise UnknownArchitectureError(
-            "The graph has lost the names of its weights. It has as many convolutions as a network of the SPAN family, but does not "
-            f"compute what such a network does: {faults[0]}"
+        raise errors.UnknownArchitectureError(
+            f"{name} is not a SPAN-family checkpoint. Its nameless graph has as many convolutions as a SPAN-family network, but does not "
+            f"match it: {faults[0]}"
         )
 
 
-def _build(checkpoint: Checkpoint, state: Mapping[str, Tensor], name: str, wish: Normalise) -> FamilyModel:
+def _build(checkpoint: Checkpoint, state: Mapping[str, Tensor], name: str, normalise: Normalise) -> FamilyModel:
     path, graph = checkpoint.path, checkpoint.graph
     stated, where = (checkpoint.normalisation, "stated in the file") if graph is None else (graph.normalisation(), "stated in the graph")
     source = Source(
         name=name,
         container=checkpoint.container,
         form="training" if branched_blocks(state) else "fused",
-        precision=checkpoint.precision or type_of(state.values()),
+        precision=checkpoint.precision or precision_of(state.values()),
         sha256=_sha256(path.with_suffix(".bin") if checkpoint.container == "ncnn" else path),
         metadata=checkpoint.metadata,
     )
-    if graph is None and wish != "auto":
-        return from_state_dict(state, normalise=wish, source=source, known="as asked for")
+    if graph is None and normalise != "auto":
+        return from_state_dict(state, normalise=normalise, source=source)
     try:
-        model = from_state_dict(state, normalise="auto" if stated == "unstated" else stated, source=source, known=where)
-    except OptionError as error:  # which it would be, had somebody asked for it
-        raise WeightsError(
-            f"The normalisation {stated} is {where}, but this network takes the image as it is. The file is damaged, or was changed after "
-            "it was exported: get it again from its source."
+        model = from_state_dict(state, normalise="auto" if stated == "unstated" else stated, source=source, normalisation_known=where)
+    except errors.OptionError as error:  # the file's fault, not the caller's
+        raise errors.WeightsError(
+            f"{name} has the normalisation {stated}, {where}, but its network takes images as they are. The file was changed or damaged: "
+            "download it again."
         ) from error
     if graph is not None:
         graph.check(model.model, model.input_channels)
-    return model if wish == "auto" else from_state_dict(state, normalise=wish, source=source, known="as asked for")
+    return model if normalise == "auto" else from_state_dict(state, normalise=normalise, source=source)
 
 
 def _resolve(name_or_path: str | Path) -> Path:
@@ -98,8 +99,8 @@ def _resolve(name_or_path: str | Path) -> Path:
     if str(name_or_path) in builtin_names():
         return WEIGHTS / f"{name_or_path}.safetensors"
     if not path.suffix and not path.exists():
-        raise CheckpointNotFoundError(
-            f"There is no built-in network '{name_or_path}', and no file of that name. Built in are {', '.join(builtin_names())}."
+        raise errors.CheckpointNotFoundError(
+            f"{name_or_path} is neither a file nor a built-in network. Choose a file, or one of {join_words(builtin_names())}."
         )
     return path
 

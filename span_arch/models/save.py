@@ -1,4 +1,4 @@
-"""Models to files, for this library and for other programs."""
+"""Save models to files, for this library and for other programs."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from .._util.files import replacing
+from .._util.text import join_words
 from ..archs.normalisation import PAPER, Normalisation
 from ..archs.reparam import unfuse
 from ..checkpoints.model_metadata import KEY, normalisation_text
@@ -19,10 +20,9 @@ from ..checkpoints.ncnn_writer import to_ncnn
 from ..checkpoints.onnx_writer import write_onnx
 from ..checkpoints.safetensors_file import write_safetensors
 from ..errors import OptionError
-from ..models.build import Model
-from . import verify
-from .build import FamilyModel, adopt, from_state_dict
+from .build import FamilyModel, Model, adopt, from_state_dict
 from .load import load
+from .verify import verify_here, verify_in_ncnn, verify_in_onnxruntime, verify_in_spandrel
 
 Form = Literal["fused", "training"]
 
@@ -36,123 +36,121 @@ def save(
     metadata: Mapping[str, str] | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Writes a network to a file, whole or not at all.
+    """Save a network of the family to a file, completely or not at all.
 
-    What was written is read again by the program that it is for, run on a small picture, and compared; only then is the file
-    there: ``.safetensors`` and ``.pth`` are read by this library, SPAN in its training form by spandrel as well, ``.onnx`` by
-    onnxruntime, an ncnn pair by ncnn.
+    The new file takes its place only after a check: the programs that it is meant for load it, run it on a small test image, and their
+    results are compared with the model's. This library loads ``.safetensors`` and ``.pth``, spandrel the training form of SPAN,
+    onnxruntime ``.onnx``, and ncnn its pairs.
 
     Args:
-        model: a network of the family, of this or of another loader; not changed.
-        path: where to; the suffix chooses the container: ``.safetensors``, ``.pth``, ``.onnx`` (with free batch, height and width), or
-            ``.param``, which is an ncnn pair with its ``.bin``, as Upscayl takes custom models.
-        form: ``"fused"``, small, as challenge files are; or ``"training"``, with the branches of every convolution, which
-            spandrel reads, and with it chaiNNer and ComfyUI's own loader. Both compute exactly the same. spandrel knows the
-            paper's normalisation and none: another one goes into the first convolution, which is exact but for one pixel at
-            the border. For ``.safetensors`` and ``.pth`` only.
-        dtype: the type of the tensors in the file; None leaves it as it is, float32 after `load`.
-        metadata: what ``.safetensors`` and ``.onnx`` shall say of themselves beside architecture, scale and normalisation, which they
-            always tell. None: what the model's own file said, and that file's checksum.
-        overwrite: whether files that exist already may be replaced.
+        model: a network of the family, from this or another loader. Not changed.
+        path: the file. Its suffix selects the container: ``.safetensors``, ``.pth``, ``.onnx`` (with dynamic batch, height and
+            width), or ``.param``, which with its ``.bin`` is an ncnn pair, as Upscayl takes custom models.
+        form: ``"fused"``, small, as challenge files are, or ``"training"``, with branches, which spandrel, chaiNNer and ComfyUI's
+            own loader need. Both compute exactly the same. spandrel only knows the paper's normalisation. Another one is folded
+            into the first convolution, which is exact except for one pixel at the border. Only ``.safetensors`` and ``.pth``
+            have a training form.
+        dtype: the type of the tensors in the file. None keeps the model's, which is float32 after `load`.
+        metadata: metadata for ``.safetensors`` and ``.onnx``, in addition to architecture, scale and normalisation. None copies
+            that of the file that the model was loaded from, and adds that file's checksum.
+        overwrite: replace an existing file.
 
     Raises:
-        OptionError: the model is not of the family; form, type or suffix are none of those above; or the container has no
-            room for what this network is.
-        MissingExtraError: a package that writes or reads the container is not installed.
-        VerificationError: the file was read again and gave another picture; nothing is left of it.
-        OutputError: a file exists, or cannot be written.
+        OptionError: the model is not of the family, an option is invalid, or the container cannot hold this network.
+        MissingExtraError: a package that writes or verifies the container is not installed.
+        VerificationError: the saved file gives another image than the model.
+        OutputError: the file exists already or cannot be written.
     """
     target = Path(path)
-    family = _family(model)
-    write = _WRITERS.get(target.suffix.lower())
+    suffix = target.suffix.lower()
+    family = _require_family(model)
+    write = _WRITERS.get(suffix)
     if write is None:
-        raise OptionError(f"'{target}' ends in '{target.suffix}'; expected {', '.join(list(_WRITERS)[:-1])} or {list(_WRITERS)[-1]}.")
+        raise OptionError(f"The suffix '{target.suffix}' of {target} is unknown. Expected {join_words(list(_WRITERS))}.")
     if form not in ("fused", "training"):
-        raise OptionError(f"The form '{form}' is unknown; expected 'fused' or 'training'.")
-    if form == "training":
-        if not family.record.has_training_form:
-            raise OptionError(
-                f"{family.record.name} is known in its fused form only, and no program reads another. Save it with form='fused'."
-            )
-        if target.suffix.lower() not in _WITH_FORMS:
-            raise OptionError(f"'{target}': a training form is for {' and '.join(_WITH_FORMS)}; other containers hold what is computed.")
-    suffixes = (".bin", ".param") if target.suffix.lower() == ".param" else (target.suffix,)
+        raise OptionError(f"The form '{form}' is unknown. Expected 'fused' or 'training'.")
+    if form == "training" and not family.record.has_training_form:
+        raise OptionError(f"{family.record.name} networks have no training form, and no program reads one. Use the form 'fused'.")
+    if form == "training" and suffix not in _WITH_FORMS:
+        raise OptionError(f"A {suffix} file cannot hold a training form. Use {join_words(_WITH_FORMS)}, or the form 'fused'.")
+    suffixes = (".bin", ".param") if suffix == ".param" else (target.suffix,)
     with ExitStack() as stack:
-        temporary = {suffix.lower(): stack.enter_context(replacing(target.with_suffix(suffix), overwrite=overwrite)) for suffix in suffixes}
-        write(_Job(family, form, dtype, {**_said(family, metadata), **_facts(family, form)}, temporary))
+        files = {name.lower(): stack.enter_context(replacing(target.with_suffix(name), overwrite=overwrite)) for name in suffixes}
+        write(_Export(family, form, dtype, {**_origin(family, metadata), **_facts(family, form)}, files))
 
 
 @dataclass(frozen=True)
-class _Job:
-    """What is to be written, and where to."""
+class _Export:
+    """A model, its options, and the temporary files to write it to."""
 
     model: FamilyModel
     form: Form
     dtype: torch.dtype | None
     metadata: Mapping[str, str]
     files: Mapping[str, Path]
-    """Temporary ones, by suffix."""
+    """The temporary files by suffix."""
 
     @property
     def state(self) -> dict[str, Tensor]:
+        """The state dict to write."""
         state = self.model.model.state_dict()
         if self.form == "training":
-            state = unfuse(_for_spandrel(state, self.model.normalisation))
-        return {key: tensor.detach().to("cpu", self.dtype) for key, tensor in state.items()}
+            state = unfuse(_with_paper_normalisation(state, self.model.normalisation))
+        return self._rounded(state)
 
     @property
     def expected(self) -> FamilyModel:
-        """The model as the file is to give it: with its weights rounded to the type of the file."""
+        """The model that the file should give, with weights rounded to the type of the file."""
         if self.dtype is None:
             return self.model
-        rounded = {key: tensor.detach().to("cpu", self.dtype) for key, tensor in self.model.model.state_dict().items()}
-        return from_state_dict(rounded, normalise=self.model.normalisation)
+        return from_state_dict(self._rounded(self.model.model.state_dict()), normalise=self.model.normalisation)
 
     @property
     def folded(self) -> bool:
-        """Whether the normalisation goes into the first convolution, which is not exact at the border."""
+        """True if the normalisation is folded into the first convolution, which is not exact at the border."""
         return self.form == "training" and self.model.normalisation not in (None, PAPER)
 
-
-def _write_safetensors(job: _Job) -> None:
-    write_safetensors(job.files[".safetensors"], job.state, job.metadata)
-    _try(job, job.files[".safetensors"])
+    def _rounded(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {key: tensor.detach().to("cpu", self.dtype) for key, tensor in state.items()}
 
 
-def _write_pth(job: _Job) -> None:
-    with job.files[".pth"].open("wb") as file:  # given a path, torch would write the temporary name into the archive
-        torch.save(job.state, file)
-    if not job.folded and load(job.files[".pth"]).normalisation != job.model.normalisation:
+def _write_safetensors(export: _Export) -> None:
+    write_safetensors(export.files[".safetensors"], export.state, export.metadata)
+    _verify_state(export, export.files[".safetensors"])
+
+
+def _write_pth(export: _Export) -> None:
+    with export.files[".pth"].open("wb") as file:  # given a path, torch would write the temporary name into the archive
+        torch.save(export.state, file)
+    if not export.folded and load(export.files[".pth"]).normalisation != export.model.normalisation:
         raise OptionError(
-            f"The network normalises its images by {job.model.normalisation}. A .pth file has no room to say so, and a probe of the "
-            "network does not find it. Save it as .safetensors."
+            f"A .pth file cannot state the normalisation {export.model.normalisation} of this network, and loading cannot measure it. "
+            "Use .safetensors."
         )
-    _try(job, job.files[".pth"])
+    _verify_state(export, export.files[".pth"])
 
 
-def _try(job: _Job, file: Path) -> None:
-    verify.own(file, job.expected, exact=not job.folded)
-    if job.form == "training":
-        verify.spandrel(file, job.expected, exact=not job.folded)
+def _verify_state(export: _Export, file: Path) -> None:
+    verify_here(file, export.expected, exact=not export.folded)
+    if export.form == "training":
+        verify_in_spandrel(file, export.expected, exact=not export.folded)
 
 
-def _write_onnx(job: _Job) -> None:
-    model, dtype = job.model, job.dtype or torch.float32
+def _write_onnx(export: _Export) -> None:
+    model, file, dtype = export.model, export.files[".onnx"], export.dtype or torch.float32
     unit = model.size_requirements.multiple_of
-    write_onnx(
-        job.files[".onnx"], model.model, channels=model.input_channels, scale=model.scale, unit=unit, dtype=dtype, metadata=job.metadata
-    )
-    verify.onnxruntime(job.files[".onnx"], job.expected, exact=dtype is torch.float32)
+    write_onnx(file, model.model, channels=model.input_channels, scale=model.scale, unit=unit, dtype=dtype, metadata=export.metadata)
+    verify_in_onnxruntime(file, export.expected, exact=dtype is torch.float32)
 
 
-def _write_ncnn(job: _Job) -> None:
-    text, weights = to_ncnn(job.model.model, job.dtype or torch.float32)
-    job.files[".param"].write_text(text, "utf-8")
-    job.files[".bin"].write_bytes(weights)
-    verify.ncnn(job.files[".param"], job.files[".bin"], job.expected)
+def _write_ncnn(export: _Export) -> None:
+    text, weights = to_ncnn(export.model.model, export.dtype or torch.float32)
+    export.files[".param"].write_text(text, "utf-8")
+    export.files[".bin"].write_bytes(weights)
+    verify_in_ncnn(export.files[".param"], export.files[".bin"], export.expected)
 
 
-_WRITERS: dict[str, Callable[[_Job], None]] = {
+_WRITERS: dict[str, Callable[[_Export], None]] = {
     ".safetensors": _write_safetensors,
     ".pth": _write_pth,
     ".onnx": _write_onnx,
@@ -161,16 +159,14 @@ _WRITERS: dict[str, Callable[[_Job], None]] = {
 _WITH_FORMS = (".safetensors", ".pth")
 
 
-def _family(model: Model) -> FamilyModel:
+def _require_family(model: Model) -> FamilyModel:
     adopted = adopt(model)
     if not isinstance(adopted, FamilyModel):
-        raise OptionError(
-            f"Only networks of the SPAN family can be saved, and this one is {model.architecture.name}. Get one from span_arch.load()."
-        )
+        raise OptionError(f"This {model.architecture.name} model cannot be saved. Expected a network of the SPAN family.")
     return adopted
 
 
-def _said(model: FamilyModel, metadata: Mapping[str, str] | None) -> Mapping[str, str]:
+def _origin(model: FamilyModel, metadata: Mapping[str, str] | None) -> Mapping[str, str]:
     if metadata is not None or model.source is None:
         return metadata or {}
     return {**model.source.metadata, "source_sha256": model.source.sha256}
@@ -185,11 +181,11 @@ def _facts(model: FamilyModel, form: Form) -> dict[str, str]:
     }
 
 
-def _for_spandrel(state: Mapping[str, Tensor], normalisation: Normalisation | None) -> Mapping[str, Tensor]:
-    """The state dict of the same network with the paper's normalisation in place of its own.
+def _with_paper_normalisation(state: Mapping[str, Tensor], normalisation: Normalisation | None) -> Mapping[str, Tensor]:
+    """Return the state dict of the same network with the paper's normalisation in place of its own.
 
-    What the convolution is given, ``range * (x - mean)``, is ``range / 255`` of what the paper's gives, and a constant more, which
-    the bias takes. At the border, where zeros are padded after the normalisation, that constant is too much.
+    The convolution's input ``range * (x - mean)`` is ``range / 255`` of the paper's plus a constant, which moves into the bias. At
+    the border, the zeros that are padded after the normalisation lack that constant.
     """
     if normalisation is None or normalisation == PAPER:
         return state

@@ -1,4 +1,4 @@
-"""Everything of spandrel that is not public and is used here anyway."""
+"""Every private part of spandrel that this library depends on."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from .build import Model
 
 
 class CalledNetwork(nn.Module):
-    """What calling a model computes between padding and clamping: its module, and what some models do around it.
+    """A model's network with everything that calling the model does between padding and clamping.
 
     Args:
-        model: gives the call.
-        network: a copy of the model's module to use instead of it.
+        model: the model to call.
+        network: a copy of the model's network to use in its place.
     """
 
     def __init__(self, model: Model, network: nn.Module | None = None) -> None:
         super().__init__()
         self.network = model.model if network is None else network
-        # Without `_call_fn`, the few models that do more than their module would be run as the bare module, silently.
+        # A few models compute more than their network, in `_call_fn`. If spandrel renames it, every model fails here at once. If
+        # spandrel adds steps elsewhere, results differ from spandrel's without an error.
         self._call: Callable[[nn.Module, Tensor], Tensor] = model._call_fn  # pyright: ignore[reportPrivateUsage]
 
     def forward(self, image: Tensor) -> Tensor:
@@ -30,15 +31,15 @@ class CalledNetwork(nn.Module):
 
 
 def pad(image: Tensor, requirements: SizeRequirements) -> Tensor:
-    """Pad (..., H, W) to the right and below as calling a model does.
+    """Pad (..., H, W) at the right and bottom to meet size requirements, exactly as spandrel does when a model is called.
 
-    spandrel's own `pad_tensor` is private. Where this one differs, strips and tiles no longer equal the model's own result.
+    This replaces spandrel's private `pad_tensor`. If spandrel changes that one, strips and tiles differ from the model's own result.
     """
     height, width = image.shape[-2:]
-    right, down = requirements.get_padding(width, height)
-    if not right and not down:
+    right, bottom = requirements.get_padding(width, height)
+    if not right and not bottom:
         return image
-    across, along = min(right, width - 1), min(down, height - 1)  # a mirror image has one row less than its original
-    mirrored: Tensor = F.pad(image, (0, across, 0, along), "reflect")
-    replicated: Tensor = F.pad(mirrored, (0, right - across, 0, down - along), "replicate")
+    columns, rows = min(right, width - 1), min(bottom, height - 1)  # a mirror image lacks the row at the mirror
+    mirrored: Tensor = F.pad(image, (0, columns, 0, rows), "reflect")
+    replicated: Tensor = F.pad(mirrored, (0, right - columns, 0, bottom - rows), "replicate")
     return replicated

@@ -1,4 +1,4 @@
-"""Teaches spandrel, and so ComfyUI and every other program that loads through it, the whole family."""
+"""Register the family with spandrel, so that ComfyUI and every other program that loads models through spandrel can load it."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from .build import SpandrelSupport
 
 
 def register(registry: ArchRegistry = MAIN_REGISTRY) -> None:
-    """Adds the architectures of the family to one of spandrel's registries, by default the one that all loaders use.
+    """Add the architectures of the family to a spandrel registry, by default the one that all loaders share.
 
-    What spandrel could load before, it loads as before: its own SPAN, of six blocks and with branches, stays its own, and what it
-    cannot load comes to this library. To register twice is as good as once.
+    Files that spandrel could load before load as before: SPAN with six blocks and branches stays spandrel's own. This library
+    loads the files that spandrel cannot. Registering twice changes nothing.
     """
-    theirs = registry.get("SPAN")
+    spandrel_span = registry.get("SPAN")
     for record in FAMILY:
-        rival = theirs if record is span.ARCHITECTURE else None
-        # spandrel takes every SPAN with branches for its own, and then fails at those of another size: those must come first.
+        rival = spandrel_span if record is span.ARCHITECTURE else None
+        # spandrel detects every SPAN with branches as its own, and then fails to load those of another size. Ours must come first.
         before = () if rival is None else (ArchId("SPAN"),)
-        registry.add(ArchSupport(SpandrelSupport(record), _left_over(record, rival), before), ignore_duplicates=True)
+        registry.add(ArchSupport(SpandrelSupport(record), _detector(record, rival), before), ignore_duplicates=True)
 
 
-def _left_over(record: Architecture, rival: ArchSupport | None) -> Callable[[StateDict], bool]:
-    """Whether a state dict is of that architecture and spandrel cannot load it."""
+def _detector(record: Architecture, rival: ArchSupport | None) -> Callable[[StateDict], bool]:
+    """Return a function that detects the state dicts of an architecture that its rival in spandrel cannot load."""
 
     def is_ours(state: StateDict) -> bool:
         return detect(state) is record and (rival is None or not _loads(rival, state))
@@ -36,11 +36,11 @@ def _left_over(record: Architecture, rival: ArchSupport | None) -> Callable[[Sta
 
 
 def _loads(support: ArchSupport, state: StateDict) -> bool:
-    """Whether an architecture of spandrel's takes a state dict and can load it. The only way to know is to try."""
+    """Return True if spandrel detects and loads a state dict. Only trying can tell."""
     try:
         if not support.detect(state):
             return False
-        support.architecture.load(dict(state))  # a copy, since loading may add keys
-    except Exception:  # of any kind: it only asserts, or stumbles over, what it expects
+        support.architecture.load(dict(state))  # a copy, because loading may add keys
+    except Exception:  # spandrel asserts what it expects, or fails at it in any other way
         return False
     return True

@@ -1,4 +1,8 @@
-"""Whether a file that was written does, in the program that it is for, what the model does that it was written from."""
+"""Check that a saved file reproduces its model in the programs that it is meant for.
+
+Each check raises a `VerificationError` if the program cannot load the file or its result differs from the model's. It raises a
+`MissingExtraError` if the program is not installed.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-import torch.nn.functional as F
 from spandrel import MAIN_REGISTRY, ImageModelDescriptor, ModelLoader
 from torch import Tensor
 
@@ -17,47 +20,35 @@ from ..checkpoints.onnx_writer import PACKAGES
 from ..errors import VerificationError
 from .build import FamilyModel
 from .load import load
-from .normalisation_probe import picture
+from .normalisation_probe import probe_image
+from .spandrel_compat import pad
 
-LEAST = 50.0
-"""Decibels between two pictures of the same network in two programs, where weights or arithmetic are rounded differently."""
+_MIN_PSNR = 50.0
+"""Decibels between the results of two programs, if weights or arithmetic are rounded differently."""
 
-_EXACT = 1e-4
-"""The largest difference, as a share of the range of the picture, where they are not."""
-
-
-def own(path: Path, model: FamilyModel, *, exact: bool) -> None:
-    """Compares with what this library reads.
-
-    Raises:
-        VerificationError: it gives another picture.
-    """
-    again = load(path)
-    _compare("this library", model, lambda image: _run(again, image), exact=exact)
+_MAX_DIFFERENCE = 1e-4
+"""The largest difference between the results otherwise, as a share of their range."""
 
 
-def spandrel(path: Path, model: FamilyModel, *, exact: bool) -> None:
-    """Compares with what spandrel makes of it, untaught. Where it has no such architecture, there is nothing to compare.
+def verify_here(path: Path, model: FamilyModel, *, exact: bool) -> None:
+    """Load a file with this library and compare."""
+    loaded = load(path)
+    _compare("this library", model, lambda image: _run(loaded, image), exact=exact)
 
-    Raises:
-        VerificationError: it gives another picture.
-    """
+
+def verify_in_spandrel(path: Path, model: FamilyModel, *, exact: bool) -> None:
+    """Load a file with spandrel's own SPAN and compare. Do nothing for networks that spandrel alone cannot load."""
     h = model.hyperparameters
     if model.record.name != "SPAN" or h["blocks"] != 6 or h["cat_channels"] != h["feature_channels"]:
         return
     state = ModelLoader().load_state_dict_from_file(path)
-    theirs = cast("ImageModelDescriptor[Any]", MAIN_REGISTRY["SPAN"].architecture.load(state))
-    _compare("spandrel", model, lambda image: theirs.model.eval()(image), exact=exact)
+    loaded = cast("ImageModelDescriptor[Any]", MAIN_REGISTRY["SPAN"].architecture.load(state))
+    _compare("spandrel", model, lambda image: loaded.model.eval()(image), exact=exact)
 
 
-def onnxruntime(path: Path, model: FamilyModel, *, exact: bool) -> None:
-    """Compares with what onnxruntime computes, at two sizes.
-
-    Raises:
-        MissingExtraError: onnxruntime is not installed.
-        VerificationError: it gives another picture.
-    """
-    runtime = require_extra("onnxruntime", "To try an ONNX file before it is done", PACKAGES)
+def verify_in_onnxruntime(path: Path, model: FamilyModel, *, exact: bool) -> None:
+    """Run a file in onnxruntime and compare."""
+    runtime = require_extra("onnxruntime", "to verify ONNX files", PACKAGES)
     session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     (entry,) = session.get_inputs()
     dtype = torch.float16 if "float16" in entry.type else torch.float32
@@ -69,23 +60,18 @@ def onnxruntime(path: Path, model: FamilyModel, *, exact: bool) -> None:
     _compare("onnxruntime", model, run, exact=exact)
 
 
-def ncnn(param: Path, weights: Path, model: FamilyModel) -> None:
-    """Compares with what ncnn computes on the CPU in float32.
-
-    Raises:
-        MissingExtraError: ncnn is not installed.
-        VerificationError: it gives another picture.
-    """
-    runtime = require_extra("ncnn", "To try an ncnn pair before it is done")
+def verify_in_ncnn(param: Path, weights: Path, model: FamilyModel) -> None:
+    """Run a pair in ncnn, on the CPU in float32, and compare."""
+    runtime = require_extra("ncnn", "to verify ncnn files")
     net = runtime.Net()
     for option in ("use_vulkan_compute", "use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_storage"):
         setattr(net.opt, option, False)
     if net.load_param(str(param)) or net.load_model(str(weights)):
-        raise VerificationError("ncnn does not load the pair that was written for it. Nothing is left of it.")
+        raise VerificationError("ncnn cannot load the pair that was saved for it. No file was written.")
 
     def run(image: Tensor) -> Tensor:
         extractor = net.create_extractor()
-        pixels = image[0].contiguous().numpy()  # has a name, since ncnn refers to its memory and does not keep it
+        pixels = image[0].contiguous().numpy()  # a name keeps the memory alive, because ncnn only refers to it
         extractor.input("data", runtime.Mat(pixels).clone())
         _, result = extractor.extract("output")
         return torch.from_numpy(result.numpy().copy())[None]
@@ -95,25 +81,24 @@ def ncnn(param: Path, weights: Path, model: FamilyModel) -> None:
 
 def _compare(program: str, model: FamilyModel, run: Callable[[Tensor], Tensor], *, exact: bool) -> None:
     for height, width in ((32, 32), (21, 30)):
-        image = picture(model.input_channels)[:, :, :height, :width]
+        image = probe_image(model.input_channels)[:, :, :height, :width]
         with torch.no_grad():
-            _agree(program, run(image), _run(model, image), exact=exact)
+            _check_agreement(program, run(image), _run(model, image), exact=exact)
 
 
 def _run(model: FamilyModel, image: Tensor) -> Tensor:
-    """What the network gives, not clamped. Images that are no multiple of its unit are mirrored at the right and the bottom."""
-    unit = model.size_requirements.multiple_of
-    height, width = image.shape[2:]
-    result = model.model(F.pad(image, (0, -width % unit, 0, -height % unit), "reflect"))
-    return result[:, :, : height * model.scale, : width * model.scale]
+    """Return the network's result, not clamped."""
+    height, width = (side * model.scale for side in image.shape[2:])
+    return model.model(pad(image, model.size_requirements))[:, :, :height, :width]
 
 
-def _agree(program: str, found: Tensor, expected: Tensor, *, exact: bool) -> None:
+def _check_agreement(program: str, found: Tensor, expected: Tensor, *, exact: bool) -> None:
     spread = max(1.0, float(expected.max() - expected.min()))
     difference = (found - expected).abs() / spread if found.shape == expected.shape else torch.tensor(math.inf)
     psnr = -10 * math.log10(max(float(difference.double().square().mean()), 1e-20))
-    if not (float(difference.max()) <= _EXACT if exact else psnr >= LEAST):
+    if not (float(difference.max()) <= _MAX_DIFFERENCE if exact else psnr >= _MIN_PSNR):
+        limit = f"at most {_MAX_DIFFERENCE:g}" if exact else f"at least {_MIN_PSNR:g} dB"
         raise VerificationError(
-            f"What was written gives another picture in {program}: {psnr:.1f} dB, at most {float(difference.max()):.2g} apart; expected "
-            f"{f'{_EXACT:g}' if exact else f'{LEAST:g} dB'}. Nothing is left of the file."
+            f"The saved file gives another image in {program}: {psnr:.1f} dB, with differences up to {float(difference.max()):.2g}. "
+            f"Expected {limit}. No file was written."
         )

@@ -1,31 +1,32 @@
-"""Gives the weights of a graph their names back, where an exporter has thrown them away.
+"""Give the weights of a graph their names back, if an exporter has dropped them.
 
-The convolutions of a graph come in the order in which they are computed, so for every architecture and number of blocks one
-compares the two lists. A list that fits in number, and then in shape, is a proposal; whether it is right, `Graph.check` finds out by
-computing. Where paths run beside each other, as in SPANF, grouped convolutions are listed first.
+A graph lists its convolutions in the order of computation. For each architecture and number of blocks, the list is compared with that
+of our network. A list of the same length gives a candidate state dict. `Graph.check` then finds out by computing if it is right.
+Parallel paths, as in SPANF, have no fixed order, so grouped convolutions are listed first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import cast
+from collections.abc import Callable, Iterator
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from ..archs.record import Architecture
 from ..archs.registry import FAMILY
 from ..checkpoints.exported_graph import Graph
 from ..errors import UnknownArchitectureError
+from ..streaming.operations import Convolution
+from ..streaming.traced_graph import trace
 
-_MOST_BLOCKS = 64
+_MAX_BLOCKS = 64
 
 
-def proposals(graph: Graph) -> Iterator[dict[str, Tensor]]:
-    """All state dicts that the weights of a graph may be of, each by as many weights as the graph has.
+def candidate_states(graph: Graph) -> Iterator[dict[str, Tensor]]:
+    """Yield each state dict that the weights of a graph may be, judged by the number of its convolutions.
 
     Raises:
-        UnknownArchitectureError: there are none, so that the graph is of none of the family.
+        UnknownArchitectureError: no network of the family has that many convolutions.
     """
     steps = sorted(graph.convolutions, key=lambda step: step.settings.get("groups", 1) == 1)
     found = False
@@ -40,24 +41,22 @@ def proposals(graph: Graph) -> Iterator[dict[str, Tensor]]:
             }
     if not found:
         raise UnknownArchitectureError(
-            f"The graph has lost the names of its weights, and its {len(steps)} convolutions are not those of any network of the SPAN "
-            "family. If it is one, take the network's .safetensors or .pth file."
+            f"The graph has lost the names of its weights, and its {len(steps)} convolutions are not those of a SPAN-family network. If it "
+            "is one, use the .safetensors or .pth file of that network."
         )
 
 
 def _name_lists(architecture: Architecture, count: int) -> Iterator[list[str]]:
-    """The names of all convolutions in the order in which they are computed, for every network that has so many."""
+    """Yield the names of all convolutions in the order of computation, for each network that has ``count`` of them."""
     for example in architecture.examples:
         one, two = (len(_convolutions(example, blocks)) for blocks in (1, 2))
-        more, rest = divmod(count - one, two - one)  # every block after the first has as many
-        if rest == 0 and 0 <= more < _MOST_BLOCKS:
+        more, rest = divmod(count - one, two - one)  # all blocks after the first have the same number of convolutions
+        if rest == 0 and 0 <= more < _MAX_BLOCKS:
             yield _convolutions(example, 1 + more)
 
 
 def _convolutions(example: Callable[[int], nn.Module], blocks: int) -> list[str]:
     with torch.device("meta"):
         network = example(blocks)
-    modules = cast("Iterable[tuple[str, nn.Module]]", network.named_modules())
-    groups = {name: module.groups for name, module in modules if isinstance(module, nn.Conv2d)}
-    order = [str(node.target) for node in fx.Tracer().trace(network).nodes if node.op == "call_module" and str(node.target) in groups]
-    return sorted(order, key=lambda name: groups[name] == 1)
+    kernels = [kernel for step in trace(network).operations if isinstance(step, Convolution) for kernel in step.kernels if kernel]
+    return [kernel.path for kernel in sorted(kernels, key=lambda kernel: kernel.groups == 1)]

@@ -69,7 +69,7 @@ class Plan:
         return math.ceil(last.lag / last.rate)
 
 
-def plan(network: nn.Module, channels: int) -> Plan | None:
+def plan_network(network: nn.Module, channels: int) -> Plan | None:
     """Plan to run a network in strips.
 
     Args:

@@ -38,7 +38,7 @@ class Reach:
     after: int
 
 
-def receptive_field(network: nn.Module) -> ReceptiveField | None:
+def find_receptive_field(network: nn.Module) -> ReceptiveField | None:
     """Return what a network sees; None if that is not finite or not known."""
     try:
         return field_of(trace(network))

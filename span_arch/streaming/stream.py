@@ -23,7 +23,7 @@ class Stream:
 
     Args:
         plan: of the network.
-        weights: as `weights` gathers them, on the device and in the types of the arithmetic.
+        weights: from `gather_weights`, on the device and in the types of the arithmetic.
         height: rows of the images, a multiple of the plan's unit.
         width: columns of the images, likewise.
         strip: rows of the image to take at a time; rounded up to a multiple of the plan's unit.

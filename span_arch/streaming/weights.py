@@ -15,7 +15,7 @@ Weights = dict[tuple[Kernel | Constant, bool], tuple[Tensor, Tensor | None]]
 """By kernel or constant, and by whether it is for a narrow value: weight and bias, or the value of the constant and None."""
 
 
-def weights(plan: Plan, network: nn.Module, device: torch.device, wide: torch.dtype, narrow: torch.dtype) -> Weights:
+def gather_weights(plan: Plan, network: nn.Module, device: torch.device, wide: torch.dtype, narrow: torch.dtype) -> Weights:
     """Gather the weights of a network, which is not changed. Weights in the right type already are shared with it."""
     found: Weights = {}
     for value in plan.values:

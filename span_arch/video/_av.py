@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from .._util.extras import require_extra
+from .._util.process import set_default_variable
 
 
 def pyav() -> Any:
@@ -14,8 +14,8 @@ def pyav() -> Any:
     Raises:
         MissingExtraError: it is not installed.
     """
-    os.environ.setdefault("SVT_LOG", "1")  # this encoder of AV1 tells all its settings else, past all that is Python
-    return require_extra("av", "To read and write videos")
+    set_default_variable("SVT_LOG", "1")  # otherwise the AV1 encoder SVT-AV1 prints its settings from native code
+    return require_extra("av", "to read and write videos")
 
 
 def reason(error: BaseException) -> str:

@@ -61,7 +61,7 @@ class Beyond:
             squares[rows, :, columns, :, :channels] += rest[rows, columns][:, None, None]
             return
         if way != self._way:
-            self._way, self._resize = way, Resize("area", way.steps[0], way.whole, way.corner, way.size)
+            self._way, self._resize = way, Resize("area", way.steps[0], way.whole, way.size)
         large = torch.empty(channels, *way.size, device=rest.device)
         self._resize(rest.movedim(-1, 0).div(_SPAN).add_(0.5), large)  # which gives what is in 0..1
         result[..., :channels] += large.sub_(0.5).mul_(_SPAN).movedim(0, -1)

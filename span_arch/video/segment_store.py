@@ -71,7 +71,7 @@ class SegmentFolder:
             MissingExtraError: the package filelock is not installed.
             OutputError: another process, or another thread, is at work in it; or it cannot be made.
         """
-        filelock = require_extra("filelock", "To upscale videos in segments")
+        filelock = require_extra("filelock", "to upscale videos in segments")
         lock = filelock.FileLock(self.path / "lock", timeout=0)
         try:
             self.path.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""Threads beside the one that computes."""
+"""Helper threads leave the processors to the thread that computes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def threads(request: pytest.FixtureRequest) -> Iterator[int]:
     torch.set_num_threads(before)
 
 
-def counted_in_a_new_thread() -> int:
+def torch_threads_in_a_new_thread() -> int:
     found: list[int] = []
     thread = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
     thread.start()
@@ -28,30 +28,30 @@ def counted_in_a_new_thread() -> int:
     return found[0]
 
 
-def test_torch_has_few_processors_in_helpers_and_elsewhere_as_many_as_before(threads: int) -> None:
+def test_torch_has_fewer_threads_in_helpers_and_the_same_number_elsewhere(threads: int) -> None:
     with helpers(2) as pool:
         together = threading.Barrier(2)
 
         def count() -> int:
-            together.wait(10)  # so that each of them has to answer
+            together.wait(10)  # each helper has to answer once
             return torch.get_num_threads()
 
         found: list[Future[int]] = [pool.submit(count) for _ in range(2)]
-        assert [one.result() for one in found] == [max(1, threads // 4)] * 2
-        assert torch.get_num_threads() == counted_in_a_new_thread() == threads
-    assert torch.get_num_threads() == counted_in_a_new_thread() == threads
+        assert [future.result() for future in found] == [max(1, threads // 4)] * 2
+        assert torch.get_num_threads() == torch_threads_in_a_new_thread() == threads
+    assert torch.get_num_threads() == torch_threads_in_a_new_thread() == threads
 
 
-def test_an_interrupt_while_they_begin_leaves_none_and_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupt_during_the_start_leaves_no_thread_and_no_change(monkeypatch: pytest.MonkeyPatch) -> None:
     threads, running = torch.get_num_threads(), threading.active_count()
+    wait = threading.Barrier.wait
 
-    class Interrupted(threading.Barrier):
-        def wait(self, timeout: float | None = None) -> int:
-            if threading.current_thread() is threading.main_thread():
-                raise KeyboardInterrupt
-            return super().wait(timeout)
+    def interrupted(barrier: threading.Barrier, timeout: float | None = None) -> int:
+        if threading.current_thread() is threading.main_thread():
+            raise KeyboardInterrupt
+        return wait(barrier, timeout)
 
-    monkeypatch.setattr("span_arch._util.threads.Barrier", Interrupted)
+    monkeypatch.setattr(threading.Barrier, "wait", interrupted)
     with pytest.raises(KeyboardInterrupt), helpers(2):
         pass
     assert threading.active_count() == running

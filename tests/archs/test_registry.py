@@ -1,7 +1,10 @@
-"""Who is taken for whom: our networks, all of spandrel's, before and after spandrel was taught ours, and files that are no upscaler."""
+"""Detection of our networks, spandrel's networks and foreign files, before and after our networks are registered with spandrel."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable
 from functools import cache, partial
@@ -20,17 +23,19 @@ from span_arch.errors import UnknownArchitectureError
 
 from ..variants import SPAN, VARIANTS, Variant, assert_close, forms, variant
 
+ROOT = Path(__file__).parents[2]
+
 State = dict[str, Tensor]
 
-AS_BEFORE = MAIN_REGISTRY.copy()
-"""spandrel's registry as spandrel made it, for the tests of other files may have taught the one that all loaders share."""
+SPANDRELS = MAIN_REGISTRY.copy()
+"""spandrel's registry without our networks, which other tests may register in the shared one."""
 
 SWIN = partial(dict, img_size=8, num_heads=[1], window_size=4)
 UNET = partial(dict, nc=[8] * 4, nb=2)
 SMALL_SPAN = partial(spandrel.SPAN.SPAN, num_in_ch=3, num_out_ch=3, feature_channels=8)
 STYLE = {"dim_in": 8, "dim_out": 8, "depth": 1}
 
-THEIRS: dict[str, Callable[[], nn.Module]] = {  # by spandrel's id, and what is special about it
+THEIRS: dict[str, Callable[[], nn.Module]] = {  # by spandrel's id, and the variant
     "ATD": lambda: spandrel.ATD.ATD(**SWIN(embed_dim=8, depths=(2,), category_size=16, num_tokens=4)),
     "AuraSR": lambda: spandrel.AuraSR.AuraSR(dim=8, image_size=256, input_image_size=64, style_network=STYLE),
     "CRAFT": lambda: spandrel.CRAFT.CRAFT(embed_dim=12, depths=[1], num_heads=[6], window_size=4),
@@ -77,7 +82,7 @@ THEIRS: dict[str, Callable[[], nn.Module]] = {  # by spandrel's id, and what is 
     "SCUNet": lambda: spandrel.SCUNet.SCUNet(config=[1] * 7, dim=16),
     "SPAN": lambda: SMALL_SPAN(),
     "SPAN, no_norm": lambda: SMALL_SPAN(norm=False),
-    "SPAN, of a scale that we have not": lambda: SMALL_SPAN(upscale=5),
+    "SPAN, of a scale unknown to us": lambda: SMALL_SPAN(upscale=5),
     "SeemoRe": lambda: spandrel.SeemoRe.SeemoRe(num_layers=1, embedding_dim=16, num_experts=2),
     "SwiftSRGAN": lambda: spandrel.SwiftSRGAN.SwiftSRGAN(num_channels=8, num_blocks=1),
     "Swin2SR": lambda: spandrel.Swin2SR.Swin2SR(**SWIN(embed_dim=8, depths=[1])),
@@ -85,13 +90,13 @@ THEIRS: dict[str, Callable[[], nn.Module]] = {  # by spandrel's id, and what is 
     "Uformer": lambda: spandrel.Uformer.Uformer(embed_dim=8, depths=[1] * 9, num_heads=[1] * 9, win_size=4),
 }
 LARGE = ("GFPGAN", "KBNet, large", "LaMa")
-"""Those that cannot be small: built without memory for their weights, and so not loaded."""
+"""Networks that cannot be small. They are built on the meta device, without memory for weights, so they cannot be loaded."""
 
 
 @cache
 def theirs(name: str) -> State:
     with warnings.catch_warnings(), torch.device("meta" if name in LARGE else "cpu"):
-        warnings.simplefilter("ignore")  # what they warn of is not ours to mend
+        warnings.simplefilter("ignore")  # their warnings are not about our code
         return THEIRS[name]().state_dict()
 
 
@@ -101,18 +106,18 @@ every_one_of_ours = pytest.mark.parametrize(("variant", "form"), OURS.values(), 
 
 
 def detecting(registry: ArchRegistry, state: State) -> list[str]:
-    """The ids of the architectures that take a state dict for theirs, in the order in which they are asked: the first gets it."""
+    """Return the ids of all architectures that detect a state dict, in order. The first one loads it."""
     return [str(support.architecture.id) for support in registry.architectures("detection") if support.detect(dict(state))]
 
 
 def is_theirs(variant: Variant, form: ConvForm) -> bool:
-    """Whether spandrel's own SPAN can load it."""
+    """Return True if spandrel's own SPAN can load the network."""
     return form is Conv3XC and variant.record is SPAN and variant.hyperparameters["blocks"] == 6
 
 
 @pytest.fixture
-def taught() -> ArchRegistry:
-    registry = AS_BEFORE.copy()
+def registered() -> ArchRegistry:
+    registry = SPANDRELS.copy()
     span_arch.register(registry)
     return registry
 
@@ -120,50 +125,50 @@ def taught() -> ArchRegistry:
 # Detection
 
 
-def test_spandrel_has_no_architecture_that_is_not_tried_here() -> None:
-    assert {name.split(",")[0] for name in THEIRS} == {str(support.architecture.id) for support in AS_BEFORE}
+def test_every_architecture_of_spandrel_is_covered() -> None:
+    assert {name.split(",")[0] for name in THEIRS} == {str(support.architecture.id) for support in SPANDRELS}
 
 
 @every_one_of_theirs
-def test_spandrels_networks_are_never_taken_for_ours(name: str, taught: ArchRegistry) -> None:
-    before = detecting(AS_BEFORE, theirs(name))
+def test_spandrels_networks_are_not_detected_as_ours(name: str, registered: ArchRegistry) -> None:
+    before = detecting(SPANDRELS, theirs(name))
     assert before[0] == name.split(",")[0]
-    assert detecting(taught, theirs(name)) == before
+    assert detecting(registered, theirs(name)) == before
     assert detect(theirs(name)) is (SPAN if before == ["SPAN"] else None)
 
 
 @every_one_of_ours
-def test_ours_are_taken_for_themselves_alone(variant: Variant, form: ConvForm, taught: ArchRegistry) -> None:
+def test_our_networks_are_detected_as_themselves_only(variant: Variant, form: ConvForm, registered: ArchRegistry) -> None:
     state = variant.network(form).state_dict()
-    by_spandrel = ["SPAN"] if variant.record is SPAN and form is Conv3XC else []  # of any size, and can load that of six blocks
-    assert detecting(AS_BEFORE, state) == by_spandrel
-    assert detecting(taught, state) == [f"span-upscale/{variant.record.name}"] * (not is_theirs(variant, form)) + by_spandrel
+    by_spandrel = ["SPAN"] if variant.record is SPAN and form is Conv3XC else []  # spandrel detects any size, but loads six blocks only
+    assert detecting(SPANDRELS, state) == by_spandrel
+    assert detecting(registered, state) == [f"span-upscale/{variant.record.name}"] * (not is_theirs(variant, form)) + by_spandrel
 
 
-# What a taught spandrel loads
+# Loading through spandrel
 
 
 @every_one_of_ours
-def test_a_taught_spandrel_loads_what_we_load(variant: Variant, form: ConvForm, taught: ArchRegistry) -> None:
+def test_spandrel_loads_our_networks_once_registered(variant: Variant, form: ConvForm, registered: ArchRegistry) -> None:
     state = variant.network(form).state_dict()
-    model = ModelLoader(registry=taught).load_from_state_dict(dict(state))
+    model = ModelLoader(registry=registered).load_from_state_dict(dict(state))
     assert isinstance(model, span_arch.FamilyModel) != is_theirs(variant, form)
     with torch.no_grad():
         assert_close(model.model.eval()(variant.image()), span_arch.from_state_dict(state).model(variant.image()))
 
 
 @pytest.mark.parametrize("file", ["span_ntire2024_ch28", "spanf_ntire2025", "espan_ntire2025"])
-def test_published_files_load_once_spandrel_is_taught(file: str, data: Path, taught: ArchRegistry) -> None:
+def test_spandrel_loads_published_files_once_registered(file: str, data: Path, registered: ArchRegistry) -> None:
     path = data / "checkpoints" / f"{file}.pth"
     with pytest.raises(UnsupportedModelError):
-        ModelLoader(registry=AS_BEFORE).load_from_file(path)
-    found, expected = ModelLoader(registry=taught).load_from_file(path), span_arch.load(path)
+        ModelLoader(registry=SPANDRELS).load_from_file(path)
+    found, expected = ModelLoader(registry=registered).load_from_file(path), span_arch.load(path)
     image = torch.rand(1, 3, 8, 12)
     assert torch.equal(found.model(image), expected.model(image))
 
 
 def outcome(registry: ArchRegistry, state: State) -> object:
-    """The very architecture that loaded a state dict, or the error that came of it."""
+    """Return the architecture that loads a state dict, or the type of the error."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -173,10 +178,10 @@ def outcome(registry: ArchRegistry, state: State) -> object:
 
 
 @pytest.mark.parametrize("name", [name for name in THEIRS if name not in LARGE])
-def test_what_spandrel_could_load_it_loads_as_before(name: str, taught: ArchRegistry) -> None:
-    before = outcome(AS_BEFORE, theirs(name))
-    assert before is AS_BEFORE[name.split(",")[0]].architecture
-    assert outcome(taught, theirs(name)) is before
+def test_spandrel_loads_its_own_networks_as_before(name: str, registered: ArchRegistry) -> None:
+    before = outcome(SPANDRELS, theirs(name))
+    assert before is SPANDRELS[name.split(",")[0]].architecture
+    assert outcome(registered, theirs(name)) is before
 
 
 def without(state: State, part: str) -> State:
@@ -184,7 +189,7 @@ def without(state: State, part: str) -> State:
 
 
 def with_a_gain_of_one(state: State) -> State:
-    """With half as many channels between the branches' convolutions."""
+    """Return the state dict with half as many channels between the convolutions of each branch."""
     half = {".conv.0.": (0,), ".conv.1.": (0, 1), ".conv.2.": (1,)}
 
     def narrowed(key: str, tensor: Tensor) -> Tensor:
@@ -211,75 +216,87 @@ BEYOND_SPANDREL: dict[str, Callable[[], State]] = {
 
 
 @pytest.mark.parametrize("name", BEYOND_SPANDREL)
-def test_a_span_with_branches_that_spandrel_cannot_load_is_ours(name: str, taught: ArchRegistry) -> None:
+def test_a_span_that_spandrel_cannot_load_is_ours(name: str, registered: ArchRegistry) -> None:
     state = BEYOND_SPANDREL[name]()
-    assert outcome(AS_BEFORE, state) in (UnsupportedModelError, RuntimeError)
-    model = ModelLoader(registry=taught).load_from_state_dict(dict(state))
+    assert outcome(SPANDRELS, state) in (UnsupportedModelError, RuntimeError)
+    model = ModelLoader(registry=registered).load_from_state_dict(dict(state))
     image = torch.rand(1, 3, 8, 12)
     assert torch.equal(model.model(image), span_arch.from_state_dict(state).model(image))
 
 
 @pytest.mark.parametrize("shape", [(), (8,), (8, 8, 3, 3)], ids=str)
 @pytest.mark.parametrize("key", ["conv_1.sk.weight", "conv_cat.weight", "upsampler.0.weight"])
-def test_a_damaged_span_gets_our_error(key: str, shape: tuple[int, ...], taught: ArchRegistry) -> None:
+def test_a_damaged_span_raises_our_error(key: str, shape: tuple[int, ...], registered: ArchRegistry) -> None:
     with pytest.raises(span_arch.errors.WeightsError):
-        ModelLoader(registry=taught).load_from_state_dict({**with_branches(), key: torch.zeros(shape)})
+        ModelLoader(registry=registered).load_from_state_dict({**with_branches(), key: torch.zeros(shape)})
 
 
-def test_to_ask_whose_a_state_dict_is_changes_nothing_in_it(taught: ArchRegistry) -> None:
+def test_detection_does_not_change_the_state_dict(registered: ArchRegistry) -> None:
     state = {**theirs("SPAN, no_norm"), "no_norm": torch.ones(1)}
     before = dict(state)
-    for support in taught:
+    for support in registered:
         support.detect(state)
     assert state.keys() == before.keys()
     assert all(tensor is before[key] for key, tensor in state.items())
 
 
-# Teaching
+# Registration
 
 
-def test_twice_is_as_good_as_once_and_spandrels_own_keep_their_order(taught: ArchRegistry) -> None:
-    once = taught.architectures("detection"), taught.architectures()
-    span_arch.register(taught)
-    assert (taught.architectures("detection"), taught.architectures()) == once
+def test_registering_twice_changes_nothing_and_keeps_spandrels_order(registered: ArchRegistry) -> None:
+    once = registered.architectures("detection"), registered.architectures()
+    span_arch.register(registered)
+    assert (registered.architectures("detection"), registered.architectures()) == once
     for order in ("detection", "insertion"):
-        kept = [support for support in taught.architectures(order) if support.architecture.id not in SPANDREL_IDS]
-        assert kept == AS_BEFORE.architectures(order)
-    assert {str(support.architecture.id) for support in taught} - {str(support.architecture.id) for support in AS_BEFORE} == SPANDREL_IDS
+        kept = [support for support in registered.architectures(order) if support.architecture.id not in SPANDREL_IDS]
+        assert kept == SPANDRELS.architectures(order)
+    assert {str(support.architecture.id) for support in registered} - {
+        str(support.architecture.id) for support in SPANDRELS
+    } == SPANDREL_IDS
 
 
-def test_a_registry_without_a_span_of_its_own_leaves_all_to_ours() -> None:
+def test_in_a_registry_without_span_every_span_is_ours() -> None:
     registry = ArchRegistry()
     span_arch.register(registry)
     assert isinstance(ModelLoader(registry=registry).load_from_state_dict(with_branches()), span_arch.FamilyModel)
 
 
-def test_by_default_every_loader_is_taught(monkeypatch: pytest.MonkeyPatch) -> None:
-    for attribute in ("_architectures", "_ordered", "_by_id"):
-        monkeypatch.setattr(MAIN_REGISTRY, attribute, getattr(AS_BEFORE, attribute))
-    state = with_branches(blocks=3)
-    with pytest.raises(RuntimeError):
-        ModelLoader().load_from_state_dict(dict(state))
-    span_arch.register()
-    assert isinstance(ModelLoader().load_from_state_dict(dict(state)), span_arch.FamilyModel)
-    with pytest.raises(UnknownArchitectureError, match="It is ESRGAN: "):  # and the advice is still spandrel's own
-        span_arch.from_state_dict(theirs("ESRGAN"))
+def test_by_default_every_loader_sees_our_networks(tmp_path: Path) -> None:
+    """Run in a process of its own, because a registration cannot be undone."""
+    torch.save(with_branches(blocks=3), tmp_path / "network.pth")
+    torch.save(theirs("ESRGAN"), tmp_path / "esrgan.pth")
+    subprocess.run([sys.executable, "-c", DEFAULT_REGISTRY], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True)
 
 
-# Strangers
+DEFAULT_REGISTRY = """
+import pytest, span_arch
+from spandrel import ModelLoader
+
+with pytest.raises(RuntimeError):
+    ModelLoader().load_from_file("network.pth")
+span_arch.register()
+assert isinstance(ModelLoader().load_from_file("network.pth"), span_arch.FamilyModel)
+with pytest.raises(span_arch.errors.UnknownArchitectureError, match="It is ESRGAN: "):  # the advice still names spandrel's own
+    span_arch.load("esrgan.pth")
+"""
+
+
+# Foreign files
 
 
 @pytest.mark.parametrize("name", [name for name in THEIRS if not name.startswith("SPAN")])
-def test_an_upscaler_is_called_by_its_name(name: str) -> None:
-    called = AS_BEFORE[name.split(",")[0]].architecture.name
+def test_another_upscaler_is_named(name: str) -> None:
+    called = SPANDRELS[name.split(",")[0]].architecture.name
     with pytest.raises(UnknownArchitectureError, match=rf"It is {called}: load it with 'Load Upscale Model'"):
         span_arch.from_state_dict(theirs(name))
 
 
-def test_a_span_that_lacks_a_part_is_not_sent_away() -> None:
+def test_an_incomplete_span_is_not_called_another_upscaler() -> None:
     state = without(with_branches(), "block_1.c2_r.")
-    assert detecting(AS_BEFORE, state) == ["SPAN"]  # which looks at fewer keys
-    with pytest.raises(UnknownArchitectureError, match=r"nearest is SPAN, but block_1\.c2_r\.eval_conv\.weight is missing\. Take a file"):
+    assert detecting(SPANDRELS, state) == ["SPAN"]  # spandrel looks at fewer keys
+    with pytest.raises(
+        UnknownArchitectureError, match=r"closest architecture is SPAN, but block_1\.c2_r\.eval_conv\.weight is missing\. If the download"
+    ):
         span_arch.from_state_dict(state)
 
 
@@ -287,7 +304,7 @@ CLIP = ("embeddings.position_embedding.weight", "encoder.layers.0.self_attn.q_pr
 SD15 = ("model.diffusion_model.input_blocks.0.0.weight", "first_stage_model.encoder.down.0.block.0.conv1.weight")
 UNET_BLOCK = ("conv_in.weight", "time_embedding.linear_1.weight", "down_blocks.0.resnets.0.conv1.weight")
 
-STRANGERS: dict[str, tuple[str, ...]] = {  # what it is, by whom, and the keys that such files begin with
+FOREIGN: dict[str, tuple[str, ...]] = {  # kind, program, and the first keys of such files
     "LoRA, kohya": ("lora_unet_down_blocks_0_attentions_0_proj_in.alpha", "lora_unet_down_blocks_0_attentions_0_proj_in.lora_down.weight"),
     "LoRA, kohya, text encoders only": tuple(f"lora_te{i}_text_model_encoder_layers_0_mlp_fc1.lora_up.weight" for i in (1, 2)),
     "LoRA, OneTrainer": ("lora_transformer_double_blocks_0_img_attn_proj.lora_down.weight",),
@@ -333,13 +350,13 @@ FOLDERS = {
 }
 
 
-@pytest.mark.parametrize("name", STRANGERS)
-def test_a_file_of_another_folder_is_told_where_it_belongs(name: str) -> None:
+@pytest.mark.parametrize("name", FOREIGN)
+def test_a_foreign_file_is_named_with_its_folder(name: str) -> None:
     kind = name.split(",")[0]
     with pytest.raises(UnknownArchitectureError, match=rf"It is an? {kind}\. .* models/{FOLDERS[kind]}\b"):
-        span_arch.from_state_dict({key: torch.zeros(1) for key in STRANGERS[name]})
+        span_arch.from_state_dict({key: torch.zeros(1) for key in FOREIGN[name]})
 
 
-def test_nothing_at_all_is_told_as_well() -> None:
-    with pytest.raises(UnknownArchitectureError, match="found no tensors"):
+def test_an_empty_state_dict_is_reported() -> None:
+    with pytest.raises(UnknownArchitectureError, match=r"The state dict is not a SPAN-family checkpoint\. It has no tensors"):
         span_arch.from_state_dict({})

@@ -28,7 +28,6 @@ from torch import Tensor
 
 import span_arch
 from span_arch import Settings, errors
-from span_arch._util import files
 from span_arch.archs.span import SPAN
 from span_arch.batch import Formats, Job, Outcome, estimate, find, foresee, formats_of, images, run_job, upscale_jobs, videos
 from span_arch.image_files import read_header, read_image, read_images
@@ -270,7 +269,7 @@ def test_settings_may_change_from_job_to_job() -> None:
 def test_what_is_there_is_kept_skipped_or_replaced() -> None:
     source = draw("a.png")
     Path("b.png").write_text("mine")
-    assert "exists already" in str(run_job(model(), Job(source, Path("b.png"))).error)
+    assert "already exists" in str(run_job(model(), Job(source, Path("b.png"))).error)
     skipped = run_job(model(), Job(Path("none.png"), Path("b.png"), existing="skip"))
     assert (skipped.state, str(skipped)) == ("skipped", "b.png: skipped, it is there already.")
     assert Path("b.png").read_text() == "mine"
@@ -366,8 +365,8 @@ def test_what_fails_keeps_nothing_else_from_being_done() -> None:
     assert {outcome.job.target.name for outcome in outcomes if outcome.state == "done"} == {"good0.png", "good1.png", "good2.png"}
     told = "\n".join(str(outcome.error) for outcome in outcomes if outcome.error is not None)
     for words in (
-        *("There is no file", "damaged", "is no picture", "is a folder", "transparency", "frames of an animation", "there is no folder"),
-        *("File name too long", "no format for pictures", "cannot be made"),
+        *("There is no file", "damaged", "is not an image", "is a folder", "transparency", "frames of an animation", "there is no folder"),
+        *("File name too long", "not an image format", "cannot be created"),
     ):
         assert words in told
     assert "not foreseen" not in told
@@ -442,13 +441,13 @@ def test_an_error_that_nobody_foresaw_is_told_as_such(monkeypatch: pytest.Monkey
 def test_a_full_disk_ends_it(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     jobs = jobs_for([draw(f"{index}.png") for index in range(9)])
 
-    def full(*arguments: Any, **settings: Any) -> Any:
-        if settings["prefix"].startswith(".2."):
+    def full(path: Path, *arguments: Any, **options: Any) -> int:
+        if Path(path).name.startswith(".2."):
             raise OSError(number, os.strerror(number))
-        return tempfile_mkstemp(*arguments, **settings)
+        return create(path, *arguments, **options)
 
-    tempfile_mkstemp = tempfile.mkstemp
-    monkeypatch.setattr(files.tempfile, "mkstemp", full)
+    create = os.open
+    monkeypatch.setattr(os, "open", full)
     outcomes = list(upscale_jobs(model(), jobs))
     assert states(outcomes) == ["done", "done", "failed"]
     assert isinstance(outcomes[-1].error, errors.DiskFullError)
@@ -566,7 +565,7 @@ def test_what_would_fail_or_be_skipped_is_foreseen() -> None:
     Path("b.png").touch()
     assert foresee(model(), Job(source, Path("b.png"), existing="skip")) is None
     for job, words in (
-        (Job(source, Path("b.png")), "exists already"),
+        (Job(source, Path("b.png")), "already exists"),
         (Job(source, Path("b.jpg")), "transparency"),
         (Job(Path("none.png"), Path("c.png")), "There is no file"),
         (Job(source, Path("none/c.png")), "there is no folder"),

@@ -81,13 +81,13 @@ def damaged(path: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["in.png", "out.png", "--model", "spanx9"], 3, "Built in are"),
+        (["in.png", "out.png", "--model", "spanx9"], 3, "nor a built-in network"),
         (["in.png", "out.png", "--model", "page.pth"], 3, "web page"),
         (["in.png", "out.png", "--model", "half.param"], 3, "half.bin"),
         (["none.png", "out.png"], 4, "no file"),
-        (["page.pth", "out.png"], 4, "no picture"),
+        (["page.pth", "out.png"], 4, "not an image"),
         (["damaged.png", "out.png"], 4, "damaged"),
-        (["in.png", "out.xyz"], 5, "no format"),
+        (["in.png", "out.xyz"], 5, "not an image format"),
         (["in.png", "none/out.png"], 5, "no folder"),
         (["in.png", "."], 5, "would replace that file itself"),
         (["alpha.png", "out.jpg"], 5, "transparency"),
@@ -161,12 +161,12 @@ def test_the_size_can_be_asked_for(options: str, size: tuple[int, int], capsys: 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ("--scale 0", "give a number above 0"),
-        ("--scale -2", "factor of -2.0"),
-        ("--scale nan", "factor of nan"),
-        ("--size 0x10", "width of 0"),
-        ("--longest -3", "longest side of -3"),
-        ("--megapixels 0", "megapixels of 0.0"),
+        ("--scale 0", "Expected a number above 0"),
+        ("--scale -2", "factor is -2.0"),
+        ("--scale nan", "factor is nan"),
+        ("--size 0x10", "width is 0"),
+        ("--longest -3", "longest side is -3"),
+        ("--megapixels 0", "megapixels is 0.0"),
         ("--scale 2 --longest 100", "by --scale and --longest; give only one"),
         ("--fit fill --longest 100", "--fit fill tells how a picture meets --size, which is absent"),
     ],
@@ -183,7 +183,7 @@ def test_an_existing_file_is_replaced_only_if_asked(capsys: pytest.CaptureFixtur
     Path("out.png").write_text("mine")
     assert run("in.png", "out.png", "--model", "spanx2_ch48") == 5
     assert Path("out.png").read_text() == "mine"
-    assert "exists already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err
     assert run("in.png", "out.png", "--model", "spanx2_ch48", "--overwrite") == 0
     assert opened("out.png") == ("RGB", (40, 28))
 
@@ -240,7 +240,7 @@ def test_a_second_run_does_what_is_left(capsys: pytest.CaptureFixture[str]) -> N
     assert f"{Path('out/b.png')}: 20x14 to 40x28." in told
     assert "1 done, 1 skipped in" in told
     assert run("a.png", "b.png", "out", "--model", "spanx2_ch48") == 1
-    assert capsys.readouterr().err.count("exists already") == 2
+    assert capsys.readouterr().err.count("already exists") == 2
     assert run("a.png", "--overwrite", "b.png", "--model", "spanx2_ch48", "out") == 0
 
 
@@ -255,7 +255,7 @@ def test_formats_and_qualities_are_for_all_files() -> None:
     ("arguments", "code", "words"),
     [
         (["a.png", "b.jpg", "--format", "png"], 2, "--format is for folders"),
-        (["a.png", "out/", "--format", "exe"], 2, "no format for pictures"),
+        (["a.png", "out/", "--format", "exe"], 2, "not an image format"),
         (["a.png", "out/", "--format", "png", "--format", "jpg"], 2, "give one"),
         (["a.png", "b.jpg", "--quality", "0"], 2, "expected 1 to 100"),
         (["a.png", "a.png", "--overwrite"], 5, "would replace that file itself"),

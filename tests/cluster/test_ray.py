@@ -185,7 +185,9 @@ def test_a_worker_that_cannot_be_started_is_told(machines: Any, tmp_path: Path, 
 
 def test_ray_is_asked_for_when_it_is_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(MissingExtraError, match=r"To upscale on a cluster, the package ray\[data\] is needed.*pip install"):
+    with pytest.raises(
+        MissingExtraError, match=r"The package ray\[data\] is not installed\. It is needed to upscale on a cluster.*pip install"
+    ):
         list(cluster.upscale_on_ray(network(), jobs_for(draw(tmp_path / "in", 1), tmp_path / "out")))
     assert not (tmp_path / "out").exists()
 

@@ -1,4 +1,4 @@
-"""What is told of a model."""
+"""The facts that `describe` returns."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from span_arch import describe, errors
 from span_arch.archs.spanplus import SPANPlus
 
 
-def test_all_is_known_of_a_file(tmp_path: Path) -> None:
+def test_every_fact_is_known_for_a_loaded_file(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = SPANPlus(feature_channels=8, blocks=(1, 2), upsampler="ps", scale=3)
     span_arch.save(span_arch.from_state_dict(network.state_dict()), tmp_path / "a.safetensors", form="training", dtype=torch.float16)
@@ -35,27 +35,27 @@ def test_all_is_known_of_a_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["a.safetensors", "a.pth", "a.onnx", "a.param"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
-def test_the_precision_is_that_of_the_file_whatever_the_reader_makes_of_it(name: str, dtype: torch.dtype, tmp_path: Path) -> None:
+def test_precision_is_that_of_the_file(name: str, dtype: torch.dtype, tmp_path: Path) -> None:
     for package in {"a.onnx": ["onnx", "onnxscript", "onnxruntime"], "a.param": ["ncnn"]}.get(name, []):
         pytest.importorskip(package)
     span_arch.save(span_arch.load("spanx2_ch48"), tmp_path / name, dtype=dtype)
     assert describe(span_arch.load(tmp_path / name)).precision == str(dtype).removeprefix("torch.")
 
 
-def test_a_span_of_another_loader_is_told_as_if_it_were_ours() -> None:
+def test_a_span_from_another_loader_is_described_as_one_of_ours() -> None:
     torch.manual_seed(0)
     theirs = ModelLoader().load_from_state_dict(SpandrelSPAN(num_in_ch=3, num_out_ch=3, upscale=2).state_dict())
     theirs.model.half()
     before = {key: value.clone() for key, value in theirs.model.state_dict().items()}
     info = describe(theirs)
     assert (info.architecture, info.blocks, info.receptive_field) == ("SPAN", "6", 43)
-    assert (info.normalisation, info.normalisation_known) == ("(x - (0.4488, 0.4371, 0.404)) * 255", "as it was loaded")
+    assert (info.normalisation, info.normalisation_known) == ("(x - (0.4488, 0.4371, 0.404)) * 255", "set by the other loader")
     assert (info.precision, info.sha256) == ("float16", "unknown")
     assert "unknown" not in str(info)
     assert all(torch.equal(value, before[key]) for key, value in theirs.model.state_dict().items())
 
 
-def test_of_other_models_what_can_be_known_is_told() -> None:
+def test_known_facts_of_another_architecture() -> None:
     compact = ModelLoader().load_from_state_dict(Compact(num_feat=8, num_conv=2, upscale=2).state_dict())
     assert str(describe(compact)).splitlines() == [
         "architecture:    RealESRGAN Compact",
@@ -69,14 +69,14 @@ def test_of_other_models_what_can_be_known_is_told() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:torch.meshgrid:UserWarning")
-def test_a_model_that_sees_without_end() -> None:
+def test_an_infinite_receptive_field_is_reported() -> None:
     network = DAT(img_size=8, embed_dim=32, depth=[1], num_heads=[2], split_size=[2, 4])
     info = describe(ModelLoader().load_from_state_dict(network.state_dict()))
     assert (info.receptive_field, info.feature_channels, info.blocks) == (0, 0, "unknown")
-    assert "receptive field: not finite, or not known" in str(info)
+    assert "receptive field: infinite or unknown" in str(info)
 
 
-def test_weights_that_are_not_in_order_are_an_error() -> None:
+def test_faulty_weights_are_an_error() -> None:
     theirs = ModelLoader().load_from_state_dict(SpandrelSPAN(num_in_ch=3, num_out_ch=3, upscale=2).state_dict())
     torch.nn.init.constant_(next(theirs.model.parameters()), torch.nan)
     with pytest.raises(errors.WeightsError, match="NaN"):

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from span_arch.archs import espan, span, spanf, spanf3, spanplus
 from span_arch.archs.blocks import Conv3XC
 from span_arch.archs.normalisation import PAPER
-from span_arch.models.build import build
+from span_arch.models.build import build_network
 from span_arch.streaming import Plan, Stream, narrowed, plan, weights
 
 CPU = torch.device("cpu")
@@ -43,7 +43,7 @@ def randomised(network: nn.Module) -> nn.Module:
 def family(architecture: object, channels: int, features: int, blocks: object, scale: int, **others: object) -> nn.Module:
     normalisation = others.pop("normalisation", None)
     sizes = {"in_channels": channels, "out_channels": channels, "feature_channels": features, "blocks": blocks, "scale": scale}
-    return randomised(build(architecture.ARCHITECTURE, {**sizes, **others}, normalisation))
+    return randomised(build_network(architecture.ARCHITECTURE, {**sizes, **others}, normalisation))
 
 
 @dataclass(frozen=True)

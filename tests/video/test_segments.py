@@ -307,7 +307,7 @@ def test_cancelled_and_gone_on_with(tmp_path: Path) -> None:
     assert told[-1][0] == told[-1][1]
     assert left(tmp_path) == {"a.mp4", "whole.mkv", "b.mkv"}
     assert_same(read(target)[0], read(tmp_path / "whole.mkv")[0])
-    with pytest.raises(OutputError, match="exists already"):
+    with pytest.raises(OutputError, match="already exists"):
         upscale_video_resumably(model(), source, target, None, FFV1)
 
 
