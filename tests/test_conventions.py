@@ -20,7 +20,10 @@ from span_arch import errors
 ROOT = Path(__file__).parents[1]
 LIBRARY = tuple((ROOT / "span_arch").rglob("*.py"))
 PYTHON = tuple(path for folder in ("span_arch", "nodes", "tests", "scripts", "benchmarks") for path in (ROOT / folder).rglob("*.py"))
-CHECKED_PROSE = ("span_arch/archs", "span_arch/models", "span_arch/errors.py", "tests/archs", "tests/models")
+CHECKED_PROSE = (
+    *("span_arch/archs", "span_arch/checkpoints", "span_arch/models", "span_arch/streaming", "span_arch/errors.py"),
+    *("tests/archs", "tests/checkpoints", "tests/models", "tests/streaming"),
+)
 """Files and folders whose wording and function names the tests check."""
 
 

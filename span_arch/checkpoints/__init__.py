@@ -1,10 +1,10 @@
-"""Files in, state dicts out, and back: one module per container.
+"""Files to state dicts and back: one reader and one writer per container.
 
 The containers, by suffix:
 
 =============================  ==========================================================
 ``.safetensors``, ``.sft``     tensors and a little metadata
-``.pth``, ``.pt``, ``.ckpt``   pickles of PyTorch, of which only the tensors are ever read
+``.pth``, ``.pt``, ``.ckpt``   pickles of PyTorch; only their tensors are read
 ``.param`` with ``.bin``       an ncnn pair: the graph as text, and the weights
 ``.onnx``                      a graph with its weights
 =============================  ==========================================================
@@ -14,9 +14,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from .._util.text import join_words
 from ..errors import CheckpointError, CheckpointNotFoundError
 from .checkpoint import Checkpoint
-from .clean import clean
+from .clean import keep_tensors
 from .ncnn_reader import read_ncnn
 from .onnx_reader import read_onnx
 from .pickle_reader import read_pickled
@@ -41,22 +42,22 @@ SUFFIXES = tuple(_READERS)
 
 
 def read(path: Path) -> Checkpoint:
-    """Reads a checkpoint of whatever container its suffix names. Nothing that the file holds is run.
+    """Read a checkpoint of the container that its suffix names. Nothing in the file is executed.
 
     Raises:
-        CheckpointNotFoundError: there is no such file.
-        BrokenCheckpointError: it is not what its suffix says.
-        UnsafeCheckpointError: it is a pickle that asks for more than tensors.
-        CheckpointError: its suffix is none of `SUFFIXES`, or it cannot be opened.
+        CheckpointNotFoundError: the file does not exist.
+        BrokenCheckpointError: the file is not what its suffix says.
+        UnsafeCheckpointError: the file is a pickle that needs more than tensors.
+        CheckpointError: the suffix is not in `SUFFIXES`, or the file cannot be opened.
     """
     reader = _READERS.get(path.suffix.lower())
     if not path.exists():
-        raise CheckpointNotFoundError(f"There is no file '{path}'. Check the name and the folder.")
+        raise CheckpointNotFoundError(f"The file {path} does not exist. Check its name and folder.")
     if reader is None or not path.is_file():
-        found = f"the suffix '{path.suffix}'" if path.is_file() else "a folder"
-        raise CheckpointError(f"'{path}' is {found}; expected a file that ends in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}.")
+        found = f"has the suffix '{path.suffix}'" if path.is_file() else "is a folder"
+        raise CheckpointError(f"{path} {found}. Choose a file that ends in {join_words(SUFFIXES)}.")
     try:
         explain(path)
-        return clean(reader(path))
+        return keep_tensors(reader(path))
     except OSError as error:
-        raise CheckpointError(f"'{path}' cannot be opened: {error.strerror or error}. Check its permissions.") from error
+        raise CheckpointError(f"{path} cannot be opened: {error.strerror or error}. Check its permissions.") from error

@@ -1,4 +1,4 @@
-"""What a reader gives back."""
+"""The type that all readers return."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from .exported_graph import Graph
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The contents of a file, not yet taken for any architecture."""
+    """The contents of a file, before its architecture is known."""
 
     path: Path
     container: str
     """The format in words, such as ``safetensors``."""
     state: Mapping[str, Any]
-    """Tensors by attribute path. Readers may leave wrappers in; `read` takes them off. Empty where a graph has lost its names."""
+    """Tensors by attribute path. Readers may leave wrappers, which `read` removes. Empty if a graph has lost the names."""
     metadata: Mapping[str, str] = field(default_factory=dict[str, str])
-    """What the file says of itself, where its container has room for that."""
+    """What the file says about itself."""
     normalisation: Normalisation | str | None = "unstated"
-    """What the file states of normalisation: a setting, None for none, or ``"unstated"``."""
+    """The normalisation that the file states, None if it states that there is none, or ``"unstated"``."""
     graph: Graph | None = None
-    """What the file says that is to be computed, where its container does."""
+    """The graph, if the container has one."""
     precision: str = ""
-    """Type of the weights in the file, such as ``float16``, where the reader has made float32 of them."""
+    """The type of the weights in the file, such as ``float16``, if the reader has made float32 of them."""

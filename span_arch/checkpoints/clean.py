@@ -1,4 +1,4 @@
-"""Takes wrappers and strangers off a state dict."""
+"""Removal of wrappers, and of all that is not a tensor, from a state dict."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from ..errors import BrokenCheckpointError
 from .checkpoint import Checkpoint
 
 
-def clean(checkpoint: Checkpoint) -> Checkpoint:
-    """Unwraps ``params_ema``, ``params``, ``state_dict`` and the like, and prefixes such as ``module.``; keeps tensors only.
+def keep_tensors(checkpoint: Checkpoint) -> Checkpoint:
+    """Unwrap ``params_ema``, ``params``, ``state_dict`` and the like, remove prefixes such as ``module.``, and keep tensors only.
 
     Raises:
         BrokenCheckpointError: there are no tensors.
@@ -21,25 +21,22 @@ def clean(checkpoint: Checkpoint) -> Checkpoint:
     state = _unwrapped(checkpoint.state)
     tensors = {key: value for key, value in state.items() if isinstance(key, str) and isinstance(value, Tensor)}
     if not tensors and checkpoint.graph is None:
-        found = (
-            f"the keys {', '.join(repr(key)[:60] for key in list(state)[:5])}"
-            if state
-            else f"a {type(checkpoint.state).__name__} without any content"
-        )
+        keys = ", ".join(repr(key)[:60] for key in list(state)[:5])
+        found = f"the keys {keys}" if state else f"a {type(checkpoint.state).__name__} without any content"
         raise BrokenCheckpointError(
-            f"'{checkpoint.path}' holds no weights: found {found}, expected a state dict of tensors. "
-            "Files of optimisers or of whole training runs are of no use here: take the network's own file."
+            f"{checkpoint.path} holds no weights. It has {found}, not a state dict of tensors. An optimiser's file or a whole training run "
+            "cannot be loaded: choose the network's own file."
         )
     return replace(checkpoint, state=tensors)
 
 
 def _unwrapped(raw: object) -> dict[object, object]:
-    """A pickle may hold anything, and under any keys."""
+    """Return the innermost dict of a pickle, which may hold anything under any keys."""
     if not isinstance(raw, dict):
         return {}
-    items = cast("Any", dict).items(raw)  # by the class: a pickle may cover a method with an attribute
+    items = cast("Any", dict).items(raw)  # not raw.items(), which an attribute of the pickle may cover
     plain: dict[object, object] = dict(items)
     try:
         return dict(cast("dict[object, object]", canonicalize_state_dict(cast("dict[str, Any]", plain))))
-    except (AttributeError, TypeError):  # of keys that are no text, in here or in a wrapper
+    except (AttributeError, TypeError):  # a key that is not text, here or in a wrapper
         return plain

@@ -1,8 +1,8 @@
-"""A network as a file states it in full: not only weights, but what is computed with them.
+"""The graphs of ONNX and ncnn files: not only weights, but what the file computes with them.
 
-ONNX and ncnn files hold a graph. Reading only its weights would trust that the graph is the one that our network of the same
-weights computes; so graphs are run, on a picture of a few pixels, and compared. They are made of the few operations that networks
-of the family consist of, and hold no loops and nothing that could grow: whatever a file says, running it takes milliseconds.
+Reading the weights alone would trust that the file's graph computes what our network with these weights computes. So graphs are run on
+an image of a few pixels and compared. A graph consists of the few operations that networks of the family need. It has no loops, and
+sizes are bounded: running it takes milliseconds, whatever a file says.
 """
 
 from __future__ import annotations
@@ -16,42 +16,43 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .._util.text import first_line
 from ..archs.normalisation import Normalisation
 from ..errors import BrokenCheckpointError, CheckpointError
 
 MAX_STEPS = 4096
-"""No network of the family comes near."""
+"""Steps of a graph. All limits here are far above what networks of the family need."""
 
 _MAX_ELEMENTS = 2**22
-"""Of one tensor, at the size at which graphs are run: no network of the family comes near, nor any of the next two."""
+"""Elements of one tensor, at the size at which graphs are run."""
 
 _MAX_TOTAL = 2**25
 """Elements of all tensors that a graph makes."""
 
 _MAX_PRODUCTS = 2**33
-"""Multiplications of all its convolutions: a second, or a few."""
+"""Multiplications of all convolutions: a few seconds at most."""
 
 _SIDE = 12
-"""Of the picture that is shown to graphs. A multiple of all factors that a network may divide its image by."""
+"""Side of the image that graphs are run on: a multiple of every factor that a network may unshuffle by."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """One operation: tensors in by name, one tensor out."""
+    """An operation that reads tensors by name and makes one tensor."""
 
     operation: str
     """A key of `OPERATIONS`."""
     inputs: tuple[str, ...]
     output: str
     name: str
-    """What the file calls the step."""
+    """The name of the step in the file."""
     settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Keyword arguments of the operation."""
 
 
 @dataclass(frozen=True)
 class Graph:
-    """Steps in an order in which they can be run."""
+    """Steps in an order in which they can run."""
 
     image: str
     """The name of the tensor that goes in."""
@@ -59,7 +60,7 @@ class Graph:
     """The name of the tensor that comes out."""
     steps: tuple[Step, ...]
     constants: Mapping[str, Tensor]
-    """Weights and other tensors that the file holds, by the names that steps use."""
+    """Weights and other tensors of the file, by the names that steps use."""
 
     @property
     def convolutions(self) -> list[Step]:
@@ -67,18 +68,18 @@ class Graph:
         return [step for step in self.steps if step.operation == "conv"]
 
     def run(self, image: Tensor) -> Tensor:
-        """(B, C, H, W) through all steps.
+        """Run all steps on an image (B, C, H, W).
 
         Raises:
-            BrokenCheckpointError: a step does not fit its tensors, or there are too many of either.
+            BrokenCheckpointError: a step does not fit its tensors, or tensors or work exceed the limits.
         """
         return self._run(image, self.result, self.steps)
 
     def normalisation(self) -> Normalisation | None:
-        """What the graph does to its image before the first convolution; None for nothing. Asked with a black and a white pixel.
+        """Return what the graph does to its image before the first convolution, measured on a black and a white pixel; None for nothing.
 
         Raises:
-            CheckpointError: it is something else than `Normalisation` is.
+            CheckpointError: the graph does something that `Normalisation` cannot express.
         """
         first = next(iter(self.convolutions), None)
         if first is None or first.inputs[0] == self.image:
@@ -90,16 +91,16 @@ class Graph:
             if max(map(abs, offsets)) == 0 and spans == [1, 1, 1]:
                 return None
             if spans[0] > 0 and max(spans) - min(spans) <= 1e-3 * spans[0]:
-                span = float(f"{spans[0]:.6g}")  # float32 of what was written as decimals
+                span = float(f"{spans[0]:.6g}")  # undoes the rounding of decimals to float32
                 red, green, blue = (round(-offset / span, 6) for offset in offsets)
                 return Normalisation((red, green, blue), span)
         raise CheckpointError(
-            "The graph does something to its image before the first convolution that is no subtraction of a mean and multiplication by "
-            "a range. It is not of the SPAN family."
+            "The graph changes its image before the first convolution in an unknown way. Networks of the SPAN family only subtract a mean "
+            "and multiply by a range. Load a file of that family."
         )
 
     def check(self, network: Callable[[Tensor], Tensor], channels: int) -> None:
-        """Compares what a network computes with what the graph does.
+        """Compare the result of a network with that of the graph, on an image of so many channels.
 
         Raises:
             BrokenCheckpointError: they differ.
@@ -108,8 +109,8 @@ class Graph:
         expected, found = self.run(image), network(image)
         if expected.shape != found.shape or not agree(found, expected):
             raise BrokenCheckpointError(
-                "The graph computes something else than the network that its weights are of does. The file is damaged, or the graph was "
-                "changed after it was exported: get it again from its source."
+                "The graph does not compute what the network with its weights computes. The file is damaged, or the graph was changed "
+                "after the export. Get the file again from its source."
             )
 
     def _run(self, image: Tensor, result: str, steps: tuple[Step, ...]) -> Tensor:
@@ -120,7 +121,7 @@ class Graph:
                 inputs = [tensors[name] for name in step.inputs]
                 _bounded(sum(tensor.numel() for tensor in inputs))
                 if step.output in tensors:
-                    raise ValueError(f"the step '{step.name}' makes '{step.output}', which is there already")
+                    raise ValueError(f"the step '{step.name}' makes '{step.output}', which exists already")
                 if step.operation == "conv":
                     products += inputs[1].numel() * _pixels(inputs[0], step.settings["padding"])
                     _bounded(products, _MAX_PRODUCTS, "multiplications")
@@ -129,34 +130,50 @@ class Graph:
                 _bounded(total, _MAX_TOTAL, "elements in all tensors")
             return tensors[result].float()
         except KeyError as error:
-            raise BrokenCheckpointError(f"The graph uses a tensor {error} before it makes it. The file is damaged.") from error
+            raise BrokenCheckpointError(
+                f"The graph reads the tensor {error} before a step makes it. The file is damaged: get it again from its source."
+            ) from error
         except (RuntimeError, ValueError, TypeError, IndexError) as error:
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise BrokenCheckpointError(f"The graph cannot be run: {reason}. The file is damaged.") from error
+            raise BrokenCheckpointError(
+                f"The graph cannot be run: {first_line(error)}. The file is damaged: get it again from its source."
+            ) from error
 
 
 def agree(found: Tensor, expected: Tensor) -> bool:
-    """Whether two results are the same to what rounding may do: within 1e-3 of the range, which at least is that of images."""
+    """Return True if two results differ by rounding only: by at most 1e-3 of their range, or of 1 if that is larger."""
     spread = max(float(expected.max() - expected.min()), 1.0)
     return bool((found - expected).abs().max() <= 1e-3 * spread)
 
 
+def attribute_path(name: str) -> str:
+    """Return the attribute path in the name that an ONNX exporter has given to a node, or ncnn to a layer made from it.
+
+    ``/block_1/c1_r/eval_conv/Conv`` gives ``block_1.c1_r.eval_conv``, ``/upsampler/upsampler.0/Conv`` gives ``upsampler.0``.
+    """
+    path: list[str] = []
+    for part in name.strip("/").split("/")[:-1] or [name]:
+        if path and part.startswith(f"{path[-1]}."):  # a member of a Sequential repeats its parent's name
+            path.pop()
+        path.append(part)
+    return ".".join(path)
+
+
 def _conv(image: Tensor, weight: Tensor, bias: Tensor | None = None, *, padding: tuple[int, int], groups: int = 1) -> Tensor:
-    """Stride 1, padded with zeros: rows above and below, columns left and right."""
+    """Convolve with stride 1, padded with zeros: rows above and below, columns left and right."""
     pixels = _pixels(image, padding)
-    _bounded(max(weight.shape[0], weight[0].numel()) * pixels)  # what comes out, and what goes in as a matrix
+    _bounded(max(weight.shape[0], weight[0].numel()) * pixels)  # the result, and the input unfolded into a matrix
     return F.conv2d(image, weight, bias, padding=padding, groups=groups)
 
 
 def _pixels(image: Tensor, padding: tuple[int, int]) -> int:
-    """Of all images of a batch, padded."""
+    """Return the pixels of all padded images of a batch."""
     return image.shape[0] * (image.shape[-2] + 2 * padding[0]) * (image.shape[-1] + 2 * padding[1])
 
 
 def _elementwise(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Tensor]:
     def apply(a: Tensor, b: Tensor | None = None, *, scalar: float | None = None) -> Tensor:
         if (b is None) == (scalar is None):
-            raise ValueError("an operation of two tensors, or of one and a number, has other inputs")
+            raise ValueError("an operation takes neither two tensors nor a tensor and a number")
         other = torch.tensor(scalar) if b is None else b
         _bounded(math.prod(cast("tuple[int, ...]", torch.broadcast_shapes(a.shape, other.shape))))
         return function(a, other)
@@ -165,16 +182,12 @@ def _elementwise(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., 
 
 
 def _unary(function: Callable[..., Tensor]) -> Callable[[Tensor], Tensor]:
-    return lambda tensor: function(tensor)  # and none that would be taken for an option, such as ``inplace``
-
-
-def _same(tensor: Tensor) -> Tensor:
-    return tensor
+    return lambda tensor: function(tensor)  # a second input would be taken for an option, such as ``inplace``
 
 
 def _bounded(number: int, most: int = _MAX_ELEMENTS, what: str = "elements in a step") -> None:
     if number > most:
-        raise ValueError(f"{number:,} {what} are more than any network of the SPAN family has")
+        raise ValueError(f"it has {number:,} {what}, and at most {most:,} are read")
 
 
 OPERATIONS: dict[str, Callable[..., Tensor]] = {
@@ -192,6 +205,6 @@ OPERATIONS: dict[str, Callable[..., Tensor]] = {
     "softplus": _unary(F.softplus),
     "concat": lambda *tensors: torch.cat(tensors, 1),
     "pixel shuffle": F.pixel_shuffle,
-    "identity": _same,
+    "identity": _unary(torch.Tensor.clone),
 }
-"""What a graph may be made of. Tensors are (B, C, H, W), and constants of any shape that can be broadcast to that."""
+"""The operations of graphs. Tensors are (B, C, H, W), and constants of any shape that can be broadcast to that."""

@@ -1,4 +1,4 @@
-"""The metadata that this library writes into files, and reads again."""
+"""The metadata that this library writes into files and reads again."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ KEY = "normalisation"
 
 
 def normalisation_text(normalisation: Normalisation | None) -> str:
-    """``"none"``, or mean R, mean G, mean B and range, apart by spaces."""
+    """Return ``"none"``, or the means of R, G and B and the range, separated by spaces."""
     return "none" if normalisation is None else " ".join(f"{x:.9g}" for x in (*normalisation.mean, normalisation.range))
 
 
 def normalisation_in(path: Path, metadata: Mapping[str, str]) -> Normalisation | str | None:
-    """The inverse of `normalisation_text`, or ``"unstated"`` where the metadata has no word of it.
+    """Read the normalisation that `normalisation_text` wrote; ``"unstated"`` if there is none.
 
     Raises:
-        BrokenCheckpointError: the word is there and makes no sense.
+        BrokenCheckpointError: the text is not valid.
     """
     if KEY not in metadata:
         return "unstated"
@@ -28,6 +28,6 @@ def normalisation_in(path: Path, metadata: Mapping[str, str]) -> Normalisation |
         return parse_normalisation(metadata[KEY])
     except OptionError as error:
         raise BrokenCheckpointError(
-            f"'{path}' states the normalisation '{metadata[KEY][:80]}' in its metadata; expected 'none', or mean R, G, B and range as four "
-            "numbers. The file is damaged: get it again from its source."
+            f"{path} states the normalisation '{metadata[KEY][:80]}' in its metadata. Valid are 'none' and four numbers: the means of R, G "
+            "and B, and the range. The file is damaged: get it again from its source."
         ) from error

@@ -1,7 +1,7 @@
-"""ONNX: a graph and its weights as one protocol buffer, or with the weights in a file beside it.
+"""ONNX files: a graph and its weights as one protocol buffer, or with the weights in a file next to it.
 
-Read with the package ``onnx``, which is an extra. Where the initialisers have kept the attribute paths of the module that was
-exported, those name them; else the names of the nodes do; a graph that has lost both is left to `structure`.
+The package ``onnx``, which is an extra, parses them. Weights are named by their initialisers if these are attribute paths of the exported
+module, else by their nodes. Weights that have lost both names get them back in `weight_names`.
 """
 
 from __future__ import annotations
@@ -17,37 +17,37 @@ import torch
 from torch import Tensor
 
 from .._util.extras import require_extra
+from .._util.text import first_line
 from ..archs.registry import detect
 from ..errors import BrokenCheckpointError, CheckpointError, SpanArchError, UnsafeCheckpointError
 from .checkpoint import Checkpoint
-from .exported_graph import MAX_STEPS, Graph, Step
+from .exported_graph import MAX_STEPS, Graph, Step, attribute_path
 from .model_metadata import normalisation_in
-from .ncnn_reader import attribute_path
 
 _PATH = re.compile(r"\w+(\.\w+)+")
-"""What the names of initialisers look like while they are attribute paths."""
+"""Matches the names of initialisers that are attribute paths."""
 
 _SHAPING = frozenset({
     "Cast", "CastLike", "Ceil", "Clip", "ConstantOfShape", "Equal", "Expand", "Flatten", "Floor", "Gather", "GridSample", "Mod", "Neg",
     "Pad", "Range", "ReduceSum", "Reshape", "SequenceAt", "Shape", "Slice", "Split", "SplitToSequence", "Squeeze", "Transpose",
     "Unsqueeze", "Where",
 })  # fmt: skip
-"""What exporters make of DySample, of padding and of a training form. Such graphs are read by their names, and not run."""
+"""Operations that exporters write for DySample, padding and training forms. Graphs with them are read by name and not run."""
 
 _MAX_WEIGHTS = 2**27
-"""Half a gigabyte of them."""
+"""Weights of a file: half a gigabyte in float32."""
 
-_Node = Any  # the package has no types of its own for what it reads
+_Node = Any  # onnx has no types for what it parses
 
 
 def read_onnx(path: Path) -> Checkpoint:
-    """Reads weights, metadata and, if it is of few enough kinds of operations, the graph.
+    """Read weights, metadata and, if all its operations can be run, the graph.
 
     Raises:
         MissingExtraError: the package ``onnx`` is not installed.
-        BrokenCheckpointError: it is no whole ONNX file, or its weights are not where it says.
-        UnsafeCheckpointError: its weights are to be in a file outside its folder.
-        CheckpointError: it has operations that no network of the family has.
+        BrokenCheckpointError: the file is not a whole ONNX file, or its weights are not where it says.
+        UnsafeCheckpointError: the file refers to weights outside its folder.
+        CheckpointError: the graph has operations that no network of the family has.
     """
     onnx = require_extra("onnx", f"to read the ONNX file {path}")
     model: Any = None
@@ -55,17 +55,17 @@ def read_onnx(path: Path) -> Checkpoint:
         model = onnx.load(str(path), load_external_data=False)
         for what, count in (("operations", len(model.graph.node)), ("initialisers", len(model.graph.initializer))):
             if count > MAX_STEPS:
-                raise ValueError(f"{count:,} {what}; no network of the SPAN family comes near")
+                raise ValueError(f"it has {count:,} {what}, and at most {MAX_STEPS:,} are read")
         nodes, tensors = list(model.graph.node), list(_tensors(model.graph))
         if (weights := sum(math.prod(tensor.dims) for _, tensor in tensors)) > _MAX_WEIGHTS:
-            raise ValueError(f"{weights:,} weights; no network of the SPAN family comes near")  # nor has its file, which many may share
+            raise ValueError(f"it has {weights:,} weights, and at most {_MAX_WEIGHTS:,} are read")  # many may share one small file
         constants = {name: _tensor(onnx, tensor, path) for name, tensor in tensors}
         precision = _precision(onnx, max((tensor for _, tensor in tensors), key=lambda tensor: math.prod(tensor.dims), default=None))
         metadata = {str(entry.key): str(entry.value) for entry in model.metadata_props}
         graph, state = _graph(model.graph, constants, path), _state(nodes, constants)
     except SpanArchError:
         raise
-    except Exception as error:  # protobuf and numpy meet damage in as many ways as there are
+    except Exception as error:  # protobuf and numpy may raise anything on damage
         raise _broken(path, error) from error
     if not nodes:
         raise _broken(path, ValueError("a graph without operations"))
@@ -73,10 +73,9 @@ def read_onnx(path: Path) -> Checkpoint:
 
 
 def _broken(path: Path, error: Exception) -> BrokenCheckpointError:
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
     return BrokenCheckpointError(
-        f"'{path}' cannot be read as an ONNX file ({reason}); {path.stat().st_size:,} bytes are here. Most often a download broke off, or "
-        "the file is of another kind and was renamed: download it again."
+        f"{path} cannot be read as an ONNX file of {path.stat().st_size:,} bytes: {first_line(error)[:200]}. The download was probably "
+        "interrupted, or the file is of another kind. Download it again."
     )
 
 
@@ -96,10 +95,10 @@ def _tensor(onnx: Any, tensor: Any, path: Path) -> Tensor:
     if tensor.data_location == onnx.TensorProto.EXTERNAL:
         _check_external({entry.key: entry.value for entry in tensor.external_data}, tensor.name, path)
     if any(size < 0 for size in tensor.dims):
-        raise ValueError(f"'{tensor.name}' has the shape {list(tensor.dims)}")  # which numpy would take for whatever fits
+        raise ValueError(f"'{tensor.name}' has the shape {list(tensor.dims)}")  # numpy would infer a negative size
     values: np.ndarray = onnx.numpy_helper.to_array(tensor, base_dir=str(path.absolute().parent))
     if values.dtype.name in ("float16", "float64", "bfloat16"):
-        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is told with its name
+        with np.errstate(over="ignore", invalid="ignore"):  # values that are not finite are reported later, by name
             values = values.astype(np.float32)
     return torch.from_numpy(np.array(values)) if values.dtype.kind in "fiub" else torch.zeros(0)
 
@@ -110,21 +109,19 @@ def _check_external(entry: Mapping[str, str], name: str, path: Path) -> None:
     file = (folder / location).resolve()
     if not location or not file.is_relative_to(folder):
         raise UnsafeCheckpointError(
-            f"'{path}' wants to read '{name}' from '{location}', which is outside its own folder. Nothing of it was read. Do not trust "
-            "the file: get the network from its author."
+            f"{path} wants to read '{name}' from '{location}', outside its own folder. Nothing was read from there. Do not trust the "
+            "file: get the network from its author."
         )
     if not file.is_file():
-        raise BrokenCheckpointError(
-            f"'{path}' keeps its weights in '{location}', and that file is not beside it. Both are needed: copy it into the same folder."
-        )
+        raise BrokenCheckpointError(f"{path} keeps its weights in '{location}', which is missing. Copy that file into the same folder.")
     if int(entry.get("offset") or 0) + int(entry.get("length") or 0) > file.stat().st_size:
-        raise BrokenCheckpointError(f"'{file}' ends within '{name}', which '{path}' keeps there. It is truncated: get both again.")
+        raise BrokenCheckpointError(f"{path} keeps '{name}' in {file}, which is truncated. Get both files again from their source.")
 
 
 def _state(nodes: list[_Node], constants: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors by attribute path, from the names of initialisers, or else of nodes; none at all where neither will do."""
+    """Return tensors by attribute path, named by initialisers or else by nodes; an empty dict if neither is a path."""
     named = {name: tensor for name, tensor in constants.items() if _PATH.fullmatch(name) and tensor.is_floating_point()}
-    if named and detect(named) is None:  # a network that was exported as a part of another module
+    if named and detect(named) is None:  # the network was exported as a part of another module
         prefix = next(iter(named)).split(".")[0] + "."
         named = {name.removeprefix(prefix): tensor for name, tensor in named.items()}
     if detect(named) is not None:
@@ -139,24 +136,24 @@ def _state(nodes: list[_Node], constants: Mapping[str, Tensor]) -> dict[str, Ten
 
 
 def _graph(graph: Any, constants: Mapping[str, Tensor], path: Path) -> Graph | None:
-    """The graph in our terms; None where it has operations that are known, but not run."""
-    strangers = sorted({node.op_type for node in graph.node if not _known(node)})
-    if strangers:
+    """Return the graph; None if it has operations that are known but cannot be run."""
+    foreign = sorted({node.op_type for node in graph.node if not _known(node)})
+    if foreign:
         raise CheckpointError(
-            f"'{path}' has operations that no network of the SPAN family has ({', '.join(strangers[:4])}). It is a network of another "
-            "architecture, or a quantised one: take the network's file that is not quantised."
+            f"{path} has operations that no network of the SPAN family has ({', '.join(foreign[:4])}). It is of another architecture, or "
+            "quantised: use the network's file that is not quantised."
         )
     if any(node.op_type in _SHAPING or node.domain.startswith("pkg.") for node in graph.node):
         return None
     inputs = [entry for entry in graph.input if entry.name not in constants]
     if len(inputs) != 1 or len(graph.output) != 1:
-        raise ValueError(f"{len(inputs)} inputs and {len(graph.output)} outputs, where one of each is expected")
+        raise ValueError(f"it has {len(inputs)} inputs and {len(graph.output)} outputs, not one of each")
     steps = tuple(step for node in graph.node if node.op_type != "Constant" for step in _steps(node, constants, path))
     return Graph(inputs[0].name, graph.output[0].name, steps, constants)
 
 
 def _known(node: _Node) -> bool:
-    if node.domain.startswith("pkg."):  # functions of PyTorch's own, in which its exporter wrote graphs for a while
+    if node.domain.startswith("pkg."):  # PyTorch's own functions, which its exporter used for a while
         return True
     return node.domain in ("", "ai.onnx") and (node.op_type in _STEPS or node.op_type in _SHAPING or node.op_type == "Constant")
 
@@ -167,14 +164,14 @@ def _steps(node: _Node, constants: Mapping[str, Tensor], path: Path) -> Iterator
         operation, settings = _STEPS[node.op_type](attributes, constants, node)
     except ValueError as error:
         raise CheckpointError(
-            f"'{path}': the operation '{node.name}' ({node.op_type}) has settings that none of the SPAN family has ({error}). It is of "
-            "another architecture, or damaged."
+            f"{path} has an operation '{node.name}' ({node.op_type}) with settings that no network of the SPAN family has: {error}. The "
+            "file is damaged or of another architecture."
         ) from error
     yield Step(operation, tuple(name for name in node.input if name), node.output[0], node.name, settings)
 
 
 def _value(attribute: Any) -> Any:
-    """Of an attribute that is a number, a text or numbers: the kinds that `_STEPS` ask for."""
+    """Return the value of an attribute that is a number, a text or a list of whole numbers; None for others."""
     return {1: attribute.f, 2: attribute.i, 3: attribute.s, 7: list(attribute.ints)}.get(attribute.type)
 
 
@@ -184,7 +181,7 @@ _Settings = tuple[str, dict[str, Any]]
 def _convolution(attributes: Mapping[str, Any], constants: Mapping[str, Tensor], node: _Node) -> _Settings:
     weight = constants.get(node.input[1])
     if weight is None or weight.ndim != 4:
-        raise ValueError("weights that are no constant of four axes")
+        raise ValueError("weights that are not a constant with four axes")
     height, width = weight.shape[2:]
     if any(value != 1 for name in ("strides", "dilations") for value in attributes.get(name) or (1,)):
         raise ValueError("dilation or stride")
@@ -205,7 +202,7 @@ def _convolution(attributes: Mapping[str, Any], constants: Mapping[str, Tensor],
 
 def _concat(attributes: Mapping[str, Any], constants: Mapping[str, Tensor], node: _Node) -> _Settings:
     if attributes.get("axis") not in (1, -3):
-        raise ValueError("an axis that is not that of channels")
+        raise ValueError("an axis other than the channels")
     return "concat", {}
 
 
@@ -217,7 +214,7 @@ def _shuffle(attributes: Mapping[str, Any], constants: Mapping[str, Tensor], nod
 
 
 def _simple(operation: str, **usual: float) -> Callable[[Mapping[str, Any], Mapping[str, Tensor], _Node], _Settings]:
-    """Of an operation that has no attributes, or those of `usual`."""
+    """Return a reader for an operation that has no attributes, or those of `usual`."""
 
     def settings(attributes: Mapping[str, Any], constants: Mapping[str, Tensor], node: _Node) -> _Settings:
         for name, value in attributes.items():
@@ -244,4 +241,4 @@ _STEPS: dict[str, Callable[[Mapping[str, Any], Mapping[str, Tensor], _Node], _Se
     "Swish": _simple("silu", alpha=1.0),
     "Tanh": _simple("tanh"),
 }
-"""Operations, and what they are in our terms."""
+"""Readers of nodes by operation: each returns a key of `OPERATIONS` and its settings."""

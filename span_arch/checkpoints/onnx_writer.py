@@ -1,4 +1,4 @@
-"""Networks to ONNX, by PyTorch's own exporter, with free batch, height and width."""
+"""Networks to ONNX files by PyTorch's exporter, with free batch, height and width."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..errors import OptionError
 
 INPUT, OUTPUT = "input", "output"
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
-"""What it takes to write ONNX, and to try what was written."""
+"""The packages that write ONNX and check the result."""
 
 _OPSET = 18
 
@@ -26,23 +26,23 @@ _OPSET = 18
 def write_onnx(
     path: Path, network: nn.Module, *, channels: int, scale: int, unit: int, dtype: torch.dtype, metadata: Mapping[str, str]
 ) -> None:
-    """Writes a network, its weights inside, under the names of its attributes.
+    """Write a network with its weights, which keep their attribute paths as names.
 
     Args:
-        path: of the file, which is written over.
+        path: the file, which is overwritten.
         network: (B, channels, H, W) -> (B, ..., H * scale, W * scale); on the CPU, not changed.
         channels: of the image.
         scale: of the network.
-        unit: what H and W have to be multiples of for the network; the graph takes any size, and mirrors what it lacks.
+        unit: the network needs multiples of this for H and W. The graph takes any size and pads the image by mirroring it.
         dtype: of weights, image and result, float32 or float16.
-        metadata: what the file shall say of itself.
+        metadata: for the file.
 
     Raises:
-        MissingExtraError: a package that PyTorch's exporter asks for is not installed.
-        OptionError: the type is another.
+        MissingExtraError: a package that PyTorch's exporter needs is not installed.
+        OptionError: the dtype is another.
     """
     if dtype not in (torch.float32, torch.float16):
-        raise OptionError(f"ONNX files are written in float32 or float16, not in {str(dtype).removeprefix('torch.')}.")
+        raise OptionError(f"ONNX stores weights as float32 or float16, not as {str(dtype).removeprefix('torch.')}.")
     onnx = require_extra("onnx", "to write ONNX files", PACKAGES)
     require_extra("onnxscript", "to write ONNX files", PACKAGES)
     exported = copy.deepcopy(network).to(dtype)
@@ -57,7 +57,7 @@ def write_onnx(
             opset_version=_OPSET,
             dynamo=True,
             dynamic_shapes=(free if unit == 1 else dict.fromkeys(free, torch.export.Dim.DYNAMIC),),
-            optimize=False,  # it would fold weights together, and with them their names
+            optimize=False,  # it would fold weights together, and lose their names
         )
     proto = program.model_proto
     onnx.helper.set_model_props(proto, {key: value for key, value in metadata.items() if key != "format"})
@@ -65,7 +65,7 @@ def write_onnx(
 
 
 class _AnySize(nn.Module):
-    """A network that takes images of any size, by mirroring them at the right and the bottom."""
+    """A network that takes images of any size and mirrors them at the right and the bottom."""
 
     def __init__(self, network: nn.Module, scale: int, unit: int) -> None:
         super().__init__()

@@ -9,80 +9,80 @@ from pathlib import Path
 import torch
 
 from .._util.process import ignored_warnings
+from .._util.text import first_line
 from ..errors import BrokenCheckpointError, CheckpointError, UnsafeCheckpointError
 from .checkpoint import Checkpoint
-from .pickle_scan import PickleBombError, strangers
+from .pickle_scan import PickleBombError, foreign_names
 
-_MOST_TIMES = 16
-"""How many times larger than its file the contents of an archive may be. PyTorch does not compress, and weights hardly can be."""
+_MAX_RATIO = 16
+"""How much larger than the file the contents of an archive may be. PyTorch does not compress, and weights hardly compress."""
 
 _SMALL = 64 << 20
-"""Bytes that an archive may have in any case."""
+"""Bytes that the contents of an archive may have in any case."""
 
 
 def read_pickled(path: Path) -> Checkpoint:
-    """Reads tensors, onto the CPU wherever they were saved from. Nothing but tensors and plain containers is ever unpickled.
+    """Read tensors onto the CPU. Nothing but tensors and plain containers is ever unpickled.
 
     Raises:
-        UnsafeCheckpointError: the pickle names a function or class that a state dict has no need of, or it is made to fill memory.
-        BrokenCheckpointError: it is truncated, or no pickle at all.
-        CheckpointError: it is a TorchScript program.
+        UnsafeCheckpointError: the pickle names a function or class that no state dict needs, or is made to fill memory.
+        BrokenCheckpointError: the file is truncated, or is not a pickle.
+        CheckpointError: the file is a TorchScript program.
     """
     try:
-        names = sorted({name for data in _pickles(path) for name in strangers(data)})
+        names = sorted({name for data in _pickles(path) for name in foreign_names(data)})
     except CheckpointError:
         raise
     except PickleBombError as error:
         raise UnsafeCheckpointError(
-            f"'{path}' is a pickle bomb: it has a tuple that is small in the file and endless in memory. Nothing of it was run. Do not "
-            "trust the file: get the network from its author."
+            f"{path} is a pickle bomb: a tuple that is small in the file would fill the memory. Nothing of it was run. Do not trust the "
+            "file: get the network from its author."
         ) from error
-    except Exception as error:  # whatever damage makes of archives and opcodes
+    except Exception as error:  # a damaged archive or opcode may raise anything
         raise _broken(path, error) from error
     if names:
         raise UnsafeCheckpointError(
-            f"'{path}' is a pickle that wants to use {', '.join(names[:8])}; a file of weights needs only tensors. Nothing of it "
-            "was run. Do not trust the file: get the network from its author, as safetensors if there is one."
+            f"{path} is a pickle that wants to use {', '.join(names[:8])}, and weights need only tensors. Nothing of it was run. Do not "
+            "trust the file: get the network from its author, as safetensors if possible."
         )
     try:
-        with ignored_warnings():  # torch warns of some pickles that it then rejects, and the error below covers those
+        with ignored_warnings():  # torch warns about some pickles before it refuses them
             state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # the unpickler meets damage in as many ways as there are
+    except Exception as error:  # the unpickler may raise anything on damage
         raise _broken(path, error) from error
     return Checkpoint(path, "PyTorch pickle", state)
 
 
 def _pickles(path: Path) -> list[bytes]:
-    """The pickles in a file, none of them loaded."""
+    """Return the pickles in a file without loading them."""
     with path.open("rb") as file:
-        zipped = file.read(4) == b"PK\x03\x04"  # by which PyTorch tells; Python is content with an archive that begins anywhere
+        zipped = file.read(4) == b"PK\x03\x04"  # PyTorch's own test; Python accepts an archive that begins anywhere
     if not zipped:
-        if tarfile.is_tarfile(path):  # of before PyTorch 0.1.10; some versions would unpickle its members without any care
+        if tarfile.is_tarfile(path):  # from before PyTorch 0.1.10; some versions unpickle its members without any check
             raise ValueError("a tar archive")
         return [path.read_bytes()]
     with zipfile.ZipFile(path) as archive:
         size, unpacked = path.stat().st_size, sum(member.file_size for member in archive.infolist())
-        if unpacked > max(_MOST_TIMES * size, _SMALL):
+        if unpacked > max(_MAX_RATIO * size, _SMALL):
             raise UnsafeCheckpointError(
-                f"'{path}' is an archive of {size:,} bytes that unpacks to {unpacked:,}: no file of weights does. Nothing was unpacked. Do "
-                "not trust the file: get the network from its author."
+                f"{path} is an archive of {size:,} bytes that unpacks to {unpacked:,}, as no checkpoint does. Nothing was unpacked. Do not "
+                "trust the file: get the network from its author."
             )
         names = archive.namelist()
         if min((member.header_offset for member in archive.infolist()), default=0) != 0:
             raise ValueError("an archive within another file")
         if any(name.endswith("/constants.pkl") for name in names):
             raise CheckpointError(
-                f"'{path}' is a TorchScript program, which would have to be run to be read. Ask its author for the state dict, "
-                "or save one from it: torch.save(torch.jit.load(FILE).state_dict(), 'weights.pth')."
+                f"{path} is a TorchScript program, which would have to be run to be read. Ask its author for the state dict, or save one "
+                "from it with torch.save(torch.jit.load(FILE).state_dict(), 'weights.pth')."
             )
-        if len({name.lower() for name in names}) < len(names):  # PyTorch finds members whatever their case, and of two the other
+        if len({name.lower() for name in names}) < len(names):  # PyTorch ignores case, and takes the other one of two
             raise ValueError("an archive with two members of one name")
         return [archive.read(name) for name in names if name.lower().endswith(".pkl")]
 
 
 def _broken(path: Path, error: Exception) -> BrokenCheckpointError:
-    reason = str(error).strip().splitlines() or [type(error).__name__]
     return BrokenCheckpointError(
-        f"'{path}' cannot be read as a PyTorch file ({reason[0][:200]}); {path.stat().st_size:,} bytes are here. Most often a download "
-        "broke off, or the file is of another kind and was renamed: download it again."
+        f"{path} cannot be read as a PyTorch file of {path.stat().st_size:,} bytes: {first_line(error)[:200]}. The download was probably "
+        "interrupted, or the file is of another kind. Download it again."
     )

@@ -1,8 +1,8 @@
-"""Looks through pickles without running them: what they ask to import, and whether they are made to explode.
+"""Inspection of pickles without running them: what they import, and whether they would fill the memory.
 
-What follows is PyTorch's own unpickler for weights. It runs no code that a pickle brings, but it was not made to withstand one
-that wants to fill memory or to take for ever: it calls what it knows with any arguments, hashes any key, and prints whatever it
-objects to. So a pickle that does not look like one of weights never gets there.
+PyTorch's unpickler for weights runs next. It executes no foreign code, but it cannot withstand a pickle that is made to fill memory or to
+run for ever: it calls the functions that it knows with any arguments, hashes any key, and prints what it objects to. So only pickles
+that look like weights reach it.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import re
 
 from .._util.process import ignored_warnings
 
-MOST_ELEMENTS = 1_000
-"""Of one tuple, with all that is in it. Those of state dicts hold shapes and strides; hashing a deep one would overflow the stack."""
+MAX_ELEMENTS = 1_000
+"""Elements of one tuple with all tuples in it. Tuples of state dicts hold shapes and strides. Hashing a deep one overflows the stack."""
 
-MOST_STEPS = 1 << 19
-"""Of one pickle. A state dict takes forty for a tensor."""
+MAX_OPCODES = 1 << 19
+"""Opcodes of one pickle. A state dict needs forty for a tensor."""
 
 _CALLED = frozenset({
     "collections.Counter", "collections.OrderedDict", "torch.Size", "torch._utils._rebuild_meta_tensor_no_storage",
@@ -25,28 +25,28 @@ _CALLED = frozenset({
     "torch._utils._rebuild_tensor", "torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_tensor_v3", "torch.device",
     "torch.nn.parameter.Parameter", "torch.serialization._get_layout",
 })  # fmt: skip
-"""What the pickles of weights call. Of what PyTorch would call besides, some takes memory for nothing, some hangs."""
+"""The functions that pickles of weights call. Some others that PyTorch would call take memory for nothing or hang."""
 
 _NAMED = re.compile(r"torch\.((cuda\.|storage\.)?[A-Z]\w+Storage|u?int\d+|q\w+|b?float\w+|complex\w+|bool|per_\w+)")
-"""What they only name: types of storages and of numbers."""
+"""What such pickles name without a call: types of storages and of numbers."""
 
 _LEGACY_PICKLES = 5
-"""How many stand at the beginning of a file from before PyTorch 1.6; raw numbers follow."""
+"""The pickles at the beginning of a file from before PyTorch 1.6. Raw numbers follow them."""
 
 
 class PickleBombError(Exception):
-    """A tuple of tuples of tuples, each many times the same one: small in the file, and endless to whoever looks at it."""
+    """Nested tuples that repeat each other: small in the file, and endless for a reader that follows them."""
 
 
-def strangers(data: bytes) -> set[str]:
-    """The dotted names of all functions and classes that pickles ask for and that those of weights have no need of.
+def foreign_names(data: bytes) -> set[str]:
+    """Return the dotted names of all functions and classes that pickles import and weights do not need.
 
     Args:
-        data: a pickle, or all that is in a file of PyTorch from before 1.6.
+        data: a pickle, or the whole content of a file from before PyTorch 1.6.
 
     Raises:
-        ValueError: it is no pickle, has more than `MOST_STEPS`, or calls what is no function.
-        PickleBombError: a tuple in it would have more than `MOST_ELEMENTS` elements.
+        ValueError: it is not a pickle, has more than `MAX_OPCODES`, or calls something that is not a function.
+        PickleBombError: a tuple in it would have more than `MAX_ELEMENTS` elements.
     """
     stream = io.BytesIO(data)
     found: set[str] = set()
@@ -57,7 +57,7 @@ def strangers(data: bytes) -> set[str]:
 
 
 class _Scan:
-    """A pickle's stack, on which of every object there is but the number of its elements, or its name; of a mark, 0."""
+    """A pickle's stack that holds, for every object, only its number of elements or its name; for a mark, 0."""
 
     def __init__(self) -> None:
         self._stack: list[int | str] = []
@@ -66,10 +66,10 @@ class _Scan:
 
     def run(self, stream: io.BytesIO) -> set[str]:
         found: set[str] = set()
-        with ignored_warnings():  # pickletools warns of escape sequences in strings
+        with ignored_warnings():  # about escape sequences in strings
             for steps, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
-                if steps == MOST_STEPS:
-                    raise ValueError(f"a pickle of more than {MOST_STEPS:,} steps")
+                if steps == MAX_OPCODES:
+                    raise ValueError(f"a pickle of more than {MAX_OPCODES:,} opcodes")
                 name: str | None = None
                 if opcode.name in ("GLOBAL", "INST", "STACK_GLOBAL"):
                     name = ".".join(self._texts) if argument is None else str(argument).replace(" ", ".")
@@ -80,7 +80,7 @@ class _Scan:
         return found
 
     def _step(self, opcode: pickletools.OpcodeInfo, argument: object, name: str | None) -> None:
-        """Does to the counts of elements what an opcode does to the objects."""
+        """Do to the stack of counts what an opcode does to the objects."""
         stack, memo = self._stack, self._memo
         if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
             memo[len(memo) if argument is None else argument] = stack[-1] if stack else 1
@@ -93,16 +93,16 @@ class _Scan:
             if opcode.name in ("REDUCE", "NEWOBJ"):
                 function = taken[-1]
                 if not isinstance(function, str) or _NAMED.fullmatch(function):
-                    raise ValueError("it calls what is no function")
-            elements = 1  # only tuples can be keys, and are looked into
+                    raise ValueError("it calls something that is not a function")
+            elements = 1  # only tuples are counted: other containers cannot be keys
             if opcode.name.startswith("TUPLE"):
                 elements += sum(count if isinstance(count, int) else 1 for count in taken)
-                if elements > MOST_ELEMENTS:
+                if elements > MAX_ELEMENTS:
                     raise PickleBombError
             stack.extend(0 if made is pickletools.markobject else name or elements for made in opcode.stack_after)
 
     def _take(self, wanted: list[pickletools.StackObject]) -> list[int | str]:
-        """What an opcode takes off the stack, the topmost first."""
+        """Take off the stack what an opcode takes, the topmost first."""
         taken: list[int | str] = []
         rest = len(wanted)
         if pickletools.markobject in wanted:

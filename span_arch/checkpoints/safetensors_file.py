@@ -16,42 +16,42 @@ from .checkpoint import Checkpoint
 from .model_metadata import normalisation_in
 
 _LONGEST_HEADER = 8 << 20
-"""Bytes: a hundred for each tensor, of which no network that people try by mistake has more than some thousands."""
+"""Bytes. A tensor needs about a hundred, and the largest networks have some thousand tensors."""
 
 
 def read_safetensors(path: Path) -> Checkpoint:
-    """Reads tensors and metadata.
+    """Read tensors and metadata.
 
     Raises:
-        BrokenCheckpointError: the header or the tensors are not as the format wants them.
+        BrokenCheckpointError: the header or the tensors are not valid.
     """
     with path.open("rb") as start:
         header = int.from_bytes(start.read(8), "little")
     if header > _LONGEST_HEADER:
         raise BrokenCheckpointError(
-            f"'{path}' is no whole safetensors file: its header should be {header:,} bytes long, and that of a network has a few thousand. "
-            "It is damaged, or of another kind and was renamed: get it again from its source."
+            f"{path} is not a valid safetensors file: it announces a header of {header:,} bytes, and that of a network has a few thousand. "
+            "The file is damaged or of another kind: get it again from its source."
         )
     try:
         opened: Any = safe_open(str(path), framework="pt")  # it has no types
         with opened as file:
             metadata: dict[str, str] = file.metadata() or {}
-            state: dict[str, Tensor] = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no mapping
+            state: dict[str, Tensor] = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
     except SafetensorError as error:
         raise BrokenCheckpointError(
-            f"'{path}' is no whole safetensors file: {error}. Most often a download broke off ({path.stat().st_size:,} bytes are here): "
-            "download it again."
+            f"{path} is not a valid safetensors file of {path.stat().st_size:,} bytes: {error}. The download was probably interrupted: "
+            "download the file again."
         ) from error
     return Checkpoint(path, "safetensors", state, metadata, normalisation_in(path, metadata))
 
 
 def write_safetensors(path: Path, state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Writes tensors and metadata; the same ones give the same file, byte for byte."""
+    """Write tensors and metadata. The same input gives the same file, byte for byte."""
     data = save({key: tensor.contiguous() for key, tensor in state.items()}, {"format": "pt", **metadata})
-    # The library leaves the metadata in random order, so that no two files are alike: they are sorted here.
+    # The library writes the metadata in random order, so it is sorted here
     start = 8 + int.from_bytes(data[:8], "little")
     header = json.loads(data[8:start])
     ordered = dict(sorted(header.pop("__metadata__").items()))
     text = json.dumps({"__metadata__": ordered, **header}, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % 8)  # the format wants the tensors aligned
+    text += b" " * (-len(text) % 8)  # the format aligns tensors to 8 bytes
     path.write_bytes(len(text).to_bytes(8, "little") + text + data[start:])

@@ -1,4 +1,4 @@
-"""Recognises what a file really is, where that differs from what its name says."""
+"""Recognition of files that are not what their name says."""
 
 from __future__ import annotations
 
@@ -11,36 +11,35 @@ _HEAD = 512
 
 
 def explain(path: Path) -> None:
-    """Raises the error that tells what is wrong with a file that holds no weights at all; otherwise does nothing.
+    """Raise an error if a file obviously holds no weights.
 
     Raises:
-        BrokenCheckpointError: it is empty, a web page, a Git LFS pointer, or an archive that breaks off.
+        BrokenCheckpointError: it is empty, a web page, a Git LFS pointer, or a truncated archive.
     """
     with path.open("rb") as file:
         head = file.read(_HEAD)
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if not head:
-        raise BrokenCheckpointError(f"'{path}' is empty. Download it again.")
+        raise BrokenCheckpointError(f"{path} is empty. Download it again.")
     if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
         raise BrokenCheckpointError(
-            f"'{path}' is a web page, not a file of weights. The link led to the page about the file: open it in a browser and "
-            "use its download button."
+            f"{path} is a web page, not a checkpoint. The link led to a page about the file: open it in a browser and use its download "
+            "button."
         )
     if text.startswith(b"version https://git-lfs"):
         raise BrokenCheckpointError(
-            f"'{path}' is a Git LFS pointer, not the file itself. Run 'git lfs pull' in the folder it came from, or download the file "
-            "through the browser."
+            f"{path} is a Git LFS pointer, not the file itself. Run 'git lfs pull' in its repository, or download the file in a browser."
         )
     if head.startswith(b"PK\x03\x04") and not is_archive(path):
         raise BrokenCheckpointError(
-            f"'{path}' breaks off after {path.stat().st_size:,} bytes: the archive has no end. The download was interrupted: "
-            "download it again."
+            f"{path} is truncated: the archive has no end after {path.stat().st_size:,} bytes. The download was interrupted: download the "
+            "file again."
         )
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a file is a zip archive with its end."""
+    """Return True for a whole zip archive."""
     try:
         return zipfile.is_zipfile(path)
-    except zipfile.BadZipFile:  # it looks for an end, and may find a damaged one
+    except zipfile.BadZipFile:  # the search for its end may find a damaged one
         return False

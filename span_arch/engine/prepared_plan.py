@@ -12,7 +12,7 @@ from torch import nn
 
 from ..models.build import Model
 from ..models.spandrel_compat import CalledNetwork
-from ..streaming import Plan, Stream, Weights, lay_out, narrowed, plan, weights
+from ..streaming import Plan, Stream, Weights, gather_weights, lay_out, narrowed, plan_network
 from .precision import Arithmetic
 
 
@@ -31,7 +31,7 @@ def plan_for(model: Model, *, mixed: bool = False) -> Plan | None:
             plain = plan_for(model)
             plans[True] = None if plain is None else narrowed(plain)
         else:
-            plans[False] = plan(CalledNetwork(model), model.input_channels)
+            plans[False] = plan_network(CalledNetwork(model), model.input_channels)
     return plans[mixed]
 
 
@@ -69,5 +69,5 @@ class PreparedPlan:
         """Return a stream for images of a size, in strips of so many rows."""
         wide, narrow = self.arithmetic.dtype, self.arithmetic.narrow
         if self._weights is None:
-            self._weights = weights(self.plan, CalledNetwork(self._model), self._device, wide, narrow)
+            self._weights = gather_weights(self.plan, CalledNetwork(self._model), self._device, wide, narrow)
         return make(self.plan, self._weights, height, width, strip, self._device, wide, narrow)

@@ -14,7 +14,7 @@ from ..image_ops.sizes import Pair
 from ..image_ops.wrap import Seamless, crop, wrap
 from ..models.build import Model
 from ..models.spandrel_compat import CalledNetwork
-from ..streaming.receptive_field import receptive_field
+from ..streaming.receptive_field import find_receptive_field
 from .prepared_plan import plan_for
 from .report import Method, Recovered
 from .runner import Frame, Runner, canvas
@@ -33,7 +33,7 @@ def _margin(model: Model) -> int:
     plan = plan_for(model)
     if plan is not None:
         halo, unit = plan.halo, plan.unit
-    elif (field := receptive_field(CalledNetwork(model))) is not None:
+    elif (field := find_receptive_field(CalledNetwork(model))) is not None:
         halo, unit = field.radius, field.unit
     else:
         halo, unit = _GENEROUS, 1

@@ -15,7 +15,7 @@ from .._util import process
 from ..image_ops.sizes import Pair
 from ..models.build import Model
 from ..models.spandrel_compat import CalledNetwork
-from ..streaming.receptive_field import receptive_field
+from ..streaming.receptive_field import find_receptive_field
 from .context import Context
 from .footprint import Footprint, footprint
 from .precision import Arithmetic
@@ -51,7 +51,7 @@ _footprints: WeakKeyDictionary[nn.Module, Footprint] = WeakKeyDictionary()
 def halo_of(model: Model) -> Halo:
     """Return the context that tiles of a model need around them."""
     if model.model not in _halos:
-        field = receptive_field(CalledNetwork(model))
+        field = find_receptive_field(CalledNetwork(model))
         exact = field is not None and field.radius <= _LARGEST_HALO
         _halos[model.model] = Halo(width=field.radius, unit=field.unit) if field is not None and exact else _BLENDED
     return _halos[model.model]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from ..streaming.receptive_field import receptive_field
+from ..streaming.receptive_field import find_receptive_field
 from .build import FamilyModel, Model, adopt, format_blocks, precision_of
+from .spandrel_compat import CalledNetwork
 
 UNKNOWN = "unknown"
 
@@ -68,14 +69,14 @@ def describe(model: Model) -> ModelInfo:
         WeightsError: the model is of the family, but its weights are faulty.
     """
     ours = adopt(model)
-    field = receptive_field(ours.model)
+    field = find_receptive_field(CalledNetwork(ours))
     inputs, outputs = ours.input_channels, ours.output_channels
     info = ModelInfo(
         architecture=ours.architecture.name,
         scale=ours.scale,
         image_channels=str(inputs) if inputs == outputs else f"{inputs} in, {outputs} out",
         parameters=sum(parameter.numel() for parameter in ours.model.parameters()),
-        receptive_field=0 if field is None else 2 * field.radius + 1,
+        receptive_field=0 if field is None else 2 * field.radius + field.unit,
         precision=precision_of(model.model.parameters()) or UNKNOWN,
     )
     if not isinstance(ours, FamilyModel):

@@ -7,16 +7,17 @@ Parallel paths, as in SPANF, have no fixed order, so grouped convolutions are li
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import cast
+from collections.abc import Callable, Iterator
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from ..archs.record import Architecture
 from ..archs.registry import FAMILY
 from ..checkpoints.exported_graph import Graph
 from ..errors import UnknownArchitectureError
+from ..streaming.operations import Convolution
+from ..streaming.traced_graph import trace
 
 _MAX_BLOCKS = 64
 
@@ -57,7 +58,5 @@ def _name_lists(architecture: Architecture, count: int) -> Iterator[list[str]]:
 def _convolutions(example: Callable[[int], nn.Module], blocks: int) -> list[str]:
     with torch.device("meta"):
         network = example(blocks)
-    modules = cast("Iterable[tuple[str, nn.Module]]", network.named_modules())
-    groups = {name: module.groups for name, module in modules if isinstance(module, nn.Conv2d)}
-    order = [str(node.target) for node in fx.Tracer().trace(network).nodes if node.op == "call_module" and str(node.target) in groups]
-    return sorted(order, key=lambda name: groups[name] == 1)
+    kernels = [kernel for step in trace(network).operations if isinstance(step, Convolution) for kernel in step.kernels if kernel]
+    return [kernel.path for kernel in sorted(kernels, key=lambda kernel: kernel.groups == 1)]

@@ -1,11 +1,12 @@
-"""Row streaming: the result of the whole image, strip by strip, with nothing computed twice.
+"""Row streaming: the result for the whole image, computed strip by strip, with nothing computed twice.
 
-`plan` reads a network's plain forward pass and says how it is run in strips, `narrowed` which of it in a narrower type; `Stream` does so.
+`plan_network` reads a network's forward pass and decides how it runs in strips, `narrowed` which parts of it run in a narrower type.
+`Stream` runs the plan.
 """
 
 from .layout import Layout, lay_out
-from .plan import Plan, narrowed, plan
+from .plan import Plan, narrowed, plan_network
 from .stream import Stream
-from .weights import Weights, weights
+from .weights import Weights, gather_weights
 
-__all__ = ["Layout", "Plan", "Stream", "Weights", "lay_out", "narrowed", "plan", "weights"]
+__all__ = ["Layout", "Plan", "Stream", "Weights", "gather_weights", "lay_out", "narrowed", "plan_network"]

@@ -1,10 +1,9 @@
-"""How a network is run in strips of rows: what every value has to keep, and where it lies in memory.
+"""How a network runs in strips of rows, and which rows every value has to keep.
 
-Think of the image as followed by rows of nothing, and pushed through the network in strips of equally many rows. Every
-operation then gives as many rows per strip as its grid has, and is late by a fixed number of its own rows, its lag: a
-convolution by the rows that it sees below a pixel, in addition to what it reads; an operation of several values by as much as
-the latest of them. A value keeps, from one strip to the next, the rows that its readers have yet to see. Rows above the first
-and below the last are zero, for every value: this is what a convolution's padding means.
+Think of the image as followed by empty rows, and pushed through the network in strips of equal height. Every operation then makes a
+fixed number of rows per strip, late by a fixed number of its own rows, its lag. A convolution adds the rows that it sees below a pixel
+to the lag of what it reads. An operation that reads several values is as late as the latest. Between strips, a value keeps the rows
+that its readers have yet to see. Rows above the first and below the last are zero for every value, as a convolution's padding is.
 """
 
 from __future__ import annotations
@@ -15,53 +14,52 @@ from fractions import Fraction
 
 from torch import nn
 
-from .operations import Cast, Convolution, Nearest, Operation, Pointwise, Shuffle, Unshuffle
-from .read_graph import NotStreamable, read
+from .folding import channels_of, streamed_operations
+from .operations import Cast, Convolution, Operation, Pointwise, UnsupportedOperation
+from .receptive_field import field_of, reaches
+from .traced_graph import trace
 
 
 @dataclass(frozen=True)
 class Value:
-    """What an operation gives."""
+    """The result of an operation."""
 
     operation: Operation
+    channels: int
     rate: Fraction
-    """Rows, and columns, per row and column of the image."""
+    """Rows per row of the image, and columns per column."""
     lag: int
     """Rows that it is late."""
     kept: int
-    """Rows that its readers still need of earlier strips."""
+    """Rows of earlier strips that its readers still need."""
     last_reader: int
-    """The number of the last operation that reads it; its own, if none does."""
+    """The number of the last operation that reads it, or its own."""
     narrow: bool
-    """Whether it is in the narrower of two types."""
-
-    @property
-    def channels(self) -> int:
-        return self.operation.channels
+    """True if it is in the narrower of two types."""
 
     def rows(self, strip: int) -> int:
-        """Its rows in a strip of so many rows of the image."""
+        """Return its number of rows in a strip of the image."""
         return int(strip * self.rate)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A network of rows, of which every operation has its turn in each strip. It knows no weights."""
+    """The operations that stream a network, in the order of their turns in each strip. It holds no weights."""
 
     values: tuple[Value, ...]
     halo: int
-    """Pixels of the image that the network sees to any side at the most; a multiple of `unit`."""
+    """The radius of the receptive field, a multiple of `unit`."""
     multiple: int = 1
-    """It is true of images with sides that are a multiple of this; others the network would pad by itself."""
+    """The plan holds for images whose sides are multiples of this. The network would pad others by itself."""
 
     @property
     def unit(self) -> int:
-        """Images have sides that are a multiple of this, and strips as well."""
+        """The sides of images and the rows of strips have to be multiples of this."""
         return math.lcm(*(value.rate.denominator for value in self.values))
 
     @property
     def scale(self) -> int:
-        """Of the output."""
+        """The scale of the network."""
         return int(self.values[-1].rate)
 
     @property
@@ -71,40 +69,37 @@ class Plan:
         return math.ceil(last.lag / last.rate)
 
 
-def plan(network: nn.Module, channels: int) -> Plan | None:
-    """Plans to run a network in strips.
+def plan_network(network: nn.Module, channels: int) -> Plan | None:
+    """Plan to run a network in strips.
 
     Args:
-        network: in evaluation mode; it is only looked at.
+        network: in evaluation mode; it is not changed.
         channels: of its image.
 
     Returns:
-        The plan; None if the network cannot be run so.
+        The plan; None if the network cannot be streamed.
     """
     try:
-        operations, multiple = read(network, channels)
-        return replace(_of(operations, [False] * len(operations)), multiple=multiple)
-    except NotStreamable:
+        graph = trace(network)
+        operations = streamed_operations(graph, channels)
+        return Plan(_values(operations, [False] * len(operations)), field_of(graph).radius, graph.multiple)
+    except UnsupportedOperation:
         return None
 
 
 def narrowed(plan: Plan) -> Plan:
-    """The same in two types, with those convolutions in the narrower one that bear it.
+    """Return the same plan in two types, with the inner convolutions in the narrower one.
 
-    These are all with a kernel larger than 1x1 but the first ones, which see the image, and the last ones, which make the output.
+    These have a kernel larger than 1x1, and convolutions before and after them: the first ones see the image, the last ones make the
+    output.
     """
     operations = [value.operation for value in plan.values]
-    return replace(_of(*_cast(operations, _narrow(operations))), multiple=plan.multiple)
-
-
-def _of(operations: list[Operation], narrow: list[bool]) -> Plan:
-    plan = Plan(tuple(_values(operations, narrow)), max(_sight(operations, axis) for axis in (0, 1)))
-    return replace(plan, halo=math.ceil(plan.halo / plan.unit) * plan.unit)
+    return replace(plan, values=_values(*_cast(operations, _narrow(operations))))
 
 
 def _narrow(operations: list[Operation]) -> list[bool]:
-    """For every operation, whether it gives a narrow value: convolutions inside, and what comes of them alone and serves them alone."""
-    raw, final = [True] * len(operations), [True] * len(operations)  # no convolution before it; none after it
+    """Decide for every operation whether it makes a narrow value: inner convolutions, and activations between them."""
+    raw, final = [True] * len(operations), [True] * len(operations)  # without a convolution before, or after
     for number, operation in enumerate(operations):
         raw[number] = not isinstance(operation, Convolution) and all(raw[value] for value in operation.reads)
     for number in range(len(operations) - 1, -1, -1):
@@ -113,7 +108,8 @@ def _narrow(operations: list[Operation]) -> list[bool]:
     narrow = [
         isinstance(operation, Convolution)
         and not final[number]
-        and all(term.kernel is not None and term.kernel.reach != (0, 0) and not raw[term.value] for term in operation.terms)
+        and all(kernel is not None and kernel.before != (0, 0) for kernel in operation.kernels)
+        and not any(raw[value] for value in operation.reads)
         for number, operation in enumerate(operations)
     ]
     for number, operation in enumerate(operations):
@@ -124,70 +120,33 @@ def _narrow(operations: list[Operation]) -> list[bool]:
 
 
 def _cast(operations: list[Operation], narrow: list[bool]) -> tuple[list[Operation], list[bool]]:
-    """With casts wherever an operation reads a value that is not of its own type."""
+    """Insert a cast wherever an operation reads a value of the other type."""
     made: list[Operation] = []
     types: list[bool] = []
     number: dict[int, int] = {}
-    other: dict[int, int] = {}  # where a value is found in the type that it was not made in
+    casts: dict[int, int] = {}  # the number of a value in the type that it was not made in
     for old, operation in enumerate(operations):
         found = dict(number)
         for value in operation.reads:
             if narrow[value] != narrow[old]:
-                if value not in other:
-                    made.append(Cast(operations[value].channels, number[value]))
+                if value not in casts:
+                    made.append(Cast(operation.name, (number[value],)))
                     types.append(narrow[old])
-                    other[value] = len(made) - 1
-                found[value] = other[value]
+                    casts[value] = len(made) - 1
+                found[value] = casts[value]
         made.append(operation.renumbered(found))
         types.append(narrow[old])
         number[old] = len(made) - 1
     return made, types
 
 
-def _values(operations: list[Operation], narrow: list[bool]) -> list[Value]:
+def _values(operations: list[Operation], narrow: list[bool]) -> tuple[Value, ...]:
+    reached, channels = reaches(operations, axis=0), channels_of(operations)
     values: list[Value] = []
-    for number, (operation, (rate, lag)) in enumerate(zip(operations, _rates_and_lags(operations, axis=0), strict=True)):
-        values.append(Value(operation, rate, lag, kept=0, last_reader=number, narrow=narrow[number]))
-        for source, rows in _looks_back(operation, lag, values):
+    for number, (operation, reach) in enumerate(zip(operations, reached, strict=True)):
+        values.append(Value(operation, channels[number], reach.rate, reach.after, kept=0, last_reader=number, narrow=narrow[number]))
+        for index, source in enumerate(operation.reads):
             value = values[source]
+            rows = int(reach.after / operation.scale) - value.lag + operation.reach(index, 0)[1]
             values[source] = replace(value, kept=max(value.kept, rows), last_reader=number)
-    return values
-
-
-def _sight(operations: list[Operation], axis: int) -> int:
-    rate, lag = _rates_and_lags(operations, axis)[-1]
-    return math.ceil(lag / rate)
-
-
-def _rates_and_lags(operations: list[Operation], axis: int) -> list[tuple[Fraction, int]]:
-    """Of every value, along the rows (axis 0) or, if columns came one by one, along those."""
-    found: list[tuple[Fraction, int]] = []
-    for operation in operations:
-        rate, lag = Fraction(1), 0
-        if operation.reads:
-            rate = found[operation.reads[0]][0]
-            if any(found[value][0] != rate for value in operation.reads):
-                raise NotStreamable
-            lag = max(found[value][1] + _reach(operation, i, axis) for i, value in enumerate(operation.reads))
-        if isinstance(operation, (Nearest, Shuffle)):
-            rate, lag = rate * operation.factor, lag * operation.factor
-        elif isinstance(operation, Unshuffle):
-            rate, lag = rate / operation.factor, math.ceil(lag / operation.factor)
-        found.append((rate, lag))
-    return found
-
-
-def _reach(operation: Operation, index: int, axis: int) -> int:
-    """Pixels to either side that an operation sees of the value that it reads at that place."""
-    kernel = operation.terms[index].kernel if isinstance(operation, Convolution) else None
-    return kernel.reach[axis] if kernel is not None else 0
-
-
-def _looks_back(operation: Operation, lag: int, values: list[Value]) -> list[tuple[int, int]]:
-    """The values that an operation reads, and how many of their rows before the newest strip it still needs."""
-    factor = Fraction(1)
-    if isinstance(operation, (Nearest, Shuffle)):
-        factor = Fraction(1, operation.factor)
-    elif isinstance(operation, Unshuffle):
-        factor = Fraction(operation.factor)
-    return [(value, int(lag * factor) - values[value].lag + _reach(operation, i, 0)) for i, value in enumerate(operation.reads)]
+    return tuple(values)

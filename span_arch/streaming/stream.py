@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .layout import Layout, lay_out, overwritten
-from .operations import Concatenation, Constant, Convolution, Image, Nearest, Pointwise, Ref, Resampling, Shuffle, Unshuffle
-from .plan import Plan
+from .layout import lay_out
+from .operations import Cast, Concatenation, Constant, Convolution, Image, Nearest, Operation, Pointwise, Ref, Shuffle, Unshuffle
+from .plan import Plan, Value
+from .pointwise import POINTWISE
 from .weights import Weights
 
 
 class Stream:
-    """Runs images of one size through a network, strip by strip, in memory that is allocated once.
+    """A network that runs images of one size strip by strip, in memory that is allocated once.
 
     Args:
         plan: of the network.
-        weights: as `weights` gathers them, on the device and in the types of the arithmetic.
+        weights: from `gather_weights`, on the device and in the types of the arithmetic.
         height: rows of the images, a multiple of the plan's unit.
         width: columns of the images, likewise.
         strip: rows of the image to take at a time; rounded up to a multiple of the plan's unit.
         device: where to compute.
-        wide: the type of all values, but for those that the plan calls narrow.
-        narrow: the type of these.
+        wide: the type of all values except narrow ones.
+        narrow: the type of the plan's narrow values.
     """
 
     def __init__(
@@ -41,203 +43,245 @@ class Stream:
         wide: torch.dtype = torch.float32,
         narrow: torch.dtype = torch.bfloat16,
     ) -> None:
-        self._values, self._weights, self._device = plan.values, weights, device
-        self._types = [narrow if value.narrow else wide for value in plan.values]
         self.strip, self.strips = even_strips(plan, height, strip)
-        self._columns = [int(width * value.rate) for value in plan.values]
-        self._rows = [int(height * value.rate) for value in plan.values]
-        self._over = [overwritten(plan, number) for number in range(len(plan.values))]
-        self._areas: list[Tensor | None] = []
-        self._stores: list[Tensor | None] = []
-        self._allocate(lay_out(plan, self.strip, width, wide.itemsize, narrow.itemsize))
-        self._spans: list[_Span] = []
-        self._positions: list[int] = []  # in its area, of the first row that a value has in the strip at hand
-        self._tensors: list[Tensor | None] = [None] * len(plan.values)
+        layout = lay_out(plan, self.strip, width, wide.itemsize, narrow.itemsize)
+        places = [torch.empty(size, dtype=torch.uint8, device=device) for size in layout.places]
+        self._steps: list[_Step] = []
+        for value, home in zip(plan.values, layout.homes, strict=True):
+            dtype, columns, count = narrow if value.narrow else wide, int(width * value.rate), value.rows(self.strip)
+            shape, row = (1, -1, columns, value.channels), columns * value.channels
+            area = store = None
+            if home.own:
+                area = torch.empty((value.kept + home.own * count) * row, dtype=dtype, device=device).view(shape).movedim(-1, 1)
+            elif home.over is None and home.place is not None:
+                room = (value.kept + count) * row * dtype.itemsize
+                area = places[home.place][:room].view(dtype).view(shape).movedim(-1, 1)
+                if value.kept and self.strips > 1:
+                    store = torch.empty(value.kept * row, dtype=dtype, device=device).view(shape).movedim(-1, 1)
+            step = _Step(
+                value=value,
+                compute=_COMPUTE[type(value.operation)],
+                operands=_operands(value, self._steps, weights),
+                overwritten=None if home.over is None else self._steps[home.over],
+                count=count,
+                rows=int(height * value.rate),
+                area=area,
+                store=store,
+                empty=torch.empty((1, value.channels, 0, columns), dtype=dtype, device=device),
+            )
+            self._steps.append(step)
+        for number, value in enumerate(plan.values):
+            if value.last_reader != number:
+                self._steps[value.last_reader].released.append(self._steps[number])
 
     def __call__(self, image: Tensor) -> Iterator[Tensor]:
-        """Runs an image.
+        """Run an image.
 
         Args:
             image: (1, C, H, W), of any floating type and on any device; it is only read.
 
         Yields:
             For every strip the rows of the output that it completes, (1, C', rows, W * scale) in the wide type: from none to all.
-            They are good until the next strip is asked for.
+            They are valid until the next strip is computed.
         """
-        for store in self._stores:
-            if store is not None:
-                store.zero_()
-        self._positions = [value.kept - count for value, count in zip(self._values, self._counts, strict=True)]
+        for step in self._steps:
+            step.position = step.kept - step.count
+            if step.store is not None:
+                step.store.zero_()
         try:
             for index in range(self.strips):
-                self._spans = [
-                    _Span.of(index * count - value.lag, count, rows)
-                    for value, count, rows in zip(self._values, self._counts, self._rows, strict=True)
-                ]
-                for number in range(len(self._values)):
-                    self._run(number, image)
-                yield self._output()
+                for step in self._steps:
+                    step.run(index, image)
+                yield self._steps[-1].output()
         finally:
-            self._tensors = [None] * len(self._tensors)
+            for step in self._steps:
+                step.tensor = None
 
-    def _allocate(self, layout: Layout) -> None:
-        self._counts = [value.rows(self.strip) for value in self._values]
-        places = [torch.empty(size, dtype=torch.uint8, device=self._device) for size in layout.places]
-        for number, (value, home, dtype) in enumerate(zip(self._values, layout.homes, self._types, strict=True)):
-            area = store = None
-            row = self._columns[number] * value.channels
-            if home == "own":
-                rows = value.kept + layout.own[number] * self._counts[number]
-                area = torch.empty(rows * row, dtype=dtype, device=self._device)
-            elif home != "torch":
-                rows = value.kept + self._counts[number]
-                area = places[home][: rows * row * dtype.itemsize].view(dtype)
-                if value.kept and self.strips > 1:
-                    store = torch.empty(value.kept * row, dtype=dtype, device=self._device)
-            for memory, tensors in ((area, self._areas), (store, self._stores)):
-                tensors.append(None if memory is None else memory.view(1, -1, self._columns[number], value.channels).movedim(-1, 1))
 
-    def _run(self, number: int, image: Tensor) -> None:
-        """Gives an operation its turn."""
-        value, span, store = self._values[number], self._spans[number], self._stores[number]
-        target = self._target(number)
-        if span.stop > span.start:
-            result = self._compute(number, image, target)
+@dataclass(eq=False)
+class _Step:
+    """An operation at work: its memory, and the rows that its value has in the current strip."""
+
+    value: Value
+    compute: Callable[[_Step, Tensor, Tensor | None], Tensor]
+    """Computes the rows from the rows of the image, in the target if it can."""
+    operands: tuple[Any, ...]
+    """What it reads: steps, and the weights and numbers that go with them."""
+    overwritten: _Step | None
+    """The step whose memory it takes over."""
+    count: int
+    """Rows in a strip."""
+    rows: int
+    """Rows of the whole image."""
+    area: Tensor | None
+    """Memory for the rows of a strip, below those that are kept."""
+    store: Tensor | None
+    """Memory for the rows that are kept, where the area is shared."""
+    empty: Tensor
+    """A strip without rows."""
+    released: list[_Step] = field(default_factory=list["_Step"])
+    """The steps whose values nothing reads later."""
+    tensor: Tensor | None = None
+    """The area in use, or the rows of the strip."""
+    position: int = 0
+    """Where the rows of the strip begin in the area."""
+    origin: int = 0
+    """The first row of the strip; it may lie above the image, or below."""
+    start: int = 0
+    """The first row of the strip within the image."""
+    stop: int = 0
+    """The end of the rows of the strip within the image; it equals `start` if there are none."""
+
+    def __post_init__(self) -> None:
+        self.operation: Any = self.value.operation
+        self.kept, self.lag = self.value.kept, self.value.lag
+
+    def run(self, index: int, image: Tensor) -> None:
+        """Compute the rows of a strip."""
+        self.origin = index * self.count - self.lag
+        self.start, self.stop = min(max(self.origin, 0), self.rows), min(max(self.origin + self.count, 0), self.rows)
+        target = self._target()
+        if self.stop > self.start:
+            result = self.compute(self, image, target)
             if target is None:
-                self._tensors[number] = result
+                self.tensor = result
             elif result is not target:
                 target.copy_(result)
-        if store is not None:
-            store.copy_(_some(self._tensors[number])[:, :, -value.kept :])
-        for read in value.operation.reads:
-            if self._values[read].last_reader == number:
-                self._tensors[read] = None
+        if self.store is not None:
+            assert self.tensor is not None
+            self.store.copy_(self.tensor[:, :, -self.kept :])
+        for step in self.released:
+            step.tensor = None
 
-    def _target(self, number: int) -> Tensor | None:
-        """Where the rows of a value go, with all around them in order; None if torch is to make a tensor of them."""
-        value, span, area, over = self._values[number], self._spans[number], self._areas[number], self._over[number]
-        if over is not None:
-            self._tensors[number] = self._tensors[over]
-            return self._tensors[number]
+    def read(self, start: int, stop: int) -> Tensor:
+        """Return the rows from a start to before a stop. They may lie outside the image, as far as its readers see."""
+        assert self.tensor is not None
+        origin = self.origin - self.position if self.kept else self.start
+        return self.tensor[:, :, start - origin : stop - origin]
+
+    def output(self) -> Tensor:
+        """Return the rows of the strip."""
+        return self.read(self.start, self.stop) if self.stop > self.start else self.empty
+
+    def _target(self) -> Tensor | None:
+        """Return where the rows go, and prepare the rows around them; None if torch is to allocate them."""
+        area = self.area
+        if self.overwritten is not None:
+            self.tensor = self.overwritten.tensor
+            return self.tensor
         if area is None:
             return None
-        if not value.kept:
-            self._tensors[number] = area[:, :, : span.stop - span.start]
-            return self._tensors[number]
-        self._tensors[number] = area
-        new = self._below_what_is_kept(number, area)
-        first, last = span.start - span.origin, span.stop - span.origin
-        if last <= first:  # it has not begun yet, or has come to its end
+        if not self.kept:
+            self.tensor = area[:, :, : self.stop - self.start]
+            return self.tensor
+        self.tensor = area
+        new = self._below_kept_rows(area)
+        first, last = self.start - self.origin, self.stop - self.origin
+        if last <= first:  # the image has not begun yet, or has ended
             new.zero_()
             return new[:, :, :0]
         if first > 0:
             new[:, :, :first].zero_()
-        if last < new.shape[2]:
+        if last < self.count:
             new[:, :, last:].zero_()
         return new[:, :, first:last]
 
-    def _below_what_is_kept(self, number: int, area: Tensor) -> Tensor:
-        """The part of an area for the rows of the strip at hand, once those that are kept lie above it."""
-        kept, count, store = self._values[number].kept, self._counts[number], self._stores[number]
-        position = self._positions[number] + count
-        if store is not None:
-            area[:, :, :kept].copy_(store)
+    def _below_kept_rows(self, area: Tensor) -> Tensor:
+        """Put the kept rows in place, and return the part of the area below them."""
+        kept, position = self.kept, self.position + self.count
+        if self.store is not None:
+            area[:, :, :kept].copy_(self.store)
             position = kept
         elif position == kept:
             area[:, :, :kept].zero_()
-        elif position + count > area.shape[2]:
+        elif position + self.count > area.shape[2]:
             area[:, :, :kept].copy_(area[:, :, position - kept : position])
             position = kept
-        self._positions[number] = position
-        return area[:, :, position : position + count]
-
-    def _read(self, number: int, start: int, stop: int) -> Tensor:
-        """The rows of a value from a start to before a stop; they may lie outside the image, if an operation sees as far."""
-        span = self._spans[number]
-        origin = span.origin - self._positions[number] if self._values[number].kept else span.start
-        return _some(self._tensors[number])[:, :, start - origin : stop - origin]
-
-    def _output(self) -> Tensor:
-        last = len(self._values) - 1
-        span = self._spans[last]
-        if span.start == span.stop:
-            return torch.empty((1, self._values[last].channels, 0, self._columns[last]), dtype=self._types[last], device=self._device)
-        return self._read(last, span.start, span.stop)
-
-    def _compute(self, number: int, image: Tensor, target: Tensor | None) -> Tensor:
-        """The rows of a value, in ``target`` if it can be."""
-        operation, start, stop = self._values[number].operation, self._spans[number].start, self._spans[number].stop
-        if isinstance(operation, Image):
-            rows = image[:, :, start:stop]
-            if target is not None:
-                return target.copy_(rows)
-            return rows.to(self._device, self._types[number]).contiguous(memory_format=torch.channels_last)
-        if isinstance(operation, Convolution):
-            return self._convolution(operation, start, stop)
-        if isinstance(operation, Pointwise):
-            arguments = [self._argument(argument, number) for argument in operation.arguments]
-            return operation.function(*arguments, **dict(operation.keywords), out=target)
-        if isinstance(operation, Concatenation):
-            return torch.cat([self._read(value, start, stop) for value in operation.values], 1, out=target)
-        if isinstance(operation, Resampling):
-            return self._resampling(operation, start, stop, target)
-        (value,) = operation.reads  # a cast
-        return _some(target).copy_(self._read(value, start, stop))
-
-    def _convolution(self, operation: Convolution, start: int, stop: int) -> Tensor:
-        total: Tensor | None = None
-        for term in sorted(operation.terms, key=lambda term: term.kernel is None):
-            if term.kernel is None:
-                total = _some(total).add_(self._read(term.value, start, stop))
-                continue
-            (down, across), (weight, bias) = term.kernel.reach, self._weights[term.kernel]
-            rows = self._read(term.value, start - down, stop + down)
-            result = F.conv2d(rows, weight, bias, 1, (0, across), term.kernel.dilation, term.kernel.groups)
-            total = result.contiguous(memory_format=torch.channels_last) if total is None else total.add_(result)
-        return _some(total)
-
-    def _argument(self, argument: object, number: int) -> object:
-        if isinstance(argument, Ref):
-            return self._read(argument.value, self._spans[number].start, self._spans[number].stop)
-        return self._weights[argument][0] if isinstance(argument, Constant) else argument
-
-    def _resampling(self, operation: Resampling, start: int, stop: int, target: Tensor | None) -> Tensor:
-        factor = operation.factor
-        if isinstance(operation, Unshuffle):
-            return F.pixel_unshuffle(self._read(operation.value, start * factor, stop * factor), factor)
-        rows = self._read(operation.value, start // factor, stop // factor)
-        if isinstance(operation, Shuffle):
-            return F.pixel_shuffle(rows, factor)
-        assert isinstance(operation, Nearest)
-        _, channels, height, width = rows.shape
-        _some(target).view(1, channels, height, factor, width, factor).copy_(rows[:, :, :, None, :, None])
-        return _some(target)
-
-
-@dataclass(frozen=True)
-class _Span:
-    """Rows of a value in a strip."""
-
-    origin: int
-    """The first one; it may lie above the image, or below."""
-    start: int
-    """The first one within the image."""
-    stop: int
-    """Before this one ends what is within the image; it equals ``start`` if nothing is."""
-
-    @staticmethod
-    def of(origin: int, count: int, rows: int) -> _Span:
-        return _Span(origin, min(max(origin, 0), rows), min(max(origin + count, 0), rows))
+        self.position = position
+        return area[:, :, position : position + self.count]
 
 
 def even_strips(plan: Plan, height: int, strip: int) -> tuple[int, int]:
-    """The rows of nearly equal strips that are no higher than asked for, but for the plan's unit, and how many there are."""
+    """Return the rows of nearly equal strips, at most `strip` rounded up to the plan's unit, and how many strips there are."""
     rows, unit = height + plan.lag, plan.unit
     strips = math.ceil(rows / (max(strip, unit) // unit * unit))
     strip = math.ceil(rows / strips / unit) * unit
     return strip, math.ceil(rows / strip)
 
 
-def _some(tensor: Tensor | None) -> Tensor:
-    assert tensor is not None
-    return tensor
+def _operands(value: Value, steps: list[_Step], weights: Weights) -> tuple[Any, ...]:
+    operation, sources = value.operation, [steps[read] for read in value.operation.reads]
+    if isinstance(operation, Convolution):
+        terms = sorted(zip(sources, operation.kernels, strict=True), key=lambda term: term[1] is None)
+        return tuple((source, kernel, *(weights[kernel, value.narrow] if kernel else (None, None))) for source, kernel in terms)
+    if isinstance(operation, Pointwise):
+        constants = {other: weights[other, value.narrow][0] for other in operation.arguments if isinstance(other, Constant)}
+        return tuple(sources[other.index] if isinstance(other, Ref) else constants.get(other, other) for other in operation.arguments)
+    return tuple(sources)
+
+
+def _image(step: _Step, image: Tensor, target: Tensor | None) -> Tensor:
+    rows = image[:, :, step.start : step.stop]
+    if target is not None:
+        return target.copy_(rows)
+    return rows.to(step.empty.device, step.empty.dtype).contiguous(memory_format=torch.channels_last)
+
+
+def _convolution(step: _Step, image: Tensor, target: Tensor | None) -> Tensor:
+    total: Tensor | None = None
+    for source, kernel, weight, bias in step.operands:
+        if kernel is None:
+            rows = source.read(step.start, step.stop)
+            total = rows.clone() if total is None else total.add_(rows)
+        else:
+            down, across = kernel.before
+            rows = source.read(step.start - down, step.stop + down)
+            result = F.conv2d(rows, weight, bias, 1, (0, across), kernel.dilation, kernel.groups)
+            total = result.contiguous(memory_format=torch.channels_last) if total is None else total.add_(result)
+    assert total is not None
+    return total
+
+
+def _pointwise(step: _Step, image: Tensor, target: Tensor | None) -> Tensor:
+    arguments = [other.read(step.start, step.stop) if isinstance(other, _Step) else other for other in step.operands]
+    return POINTWISE[step.operation.function](*arguments, **step.operation.settings, out=target)
+
+
+def _concatenation(step: _Step, image: Tensor, target: Tensor | None) -> Tensor:
+    return torch.cat([source.read(step.start, step.stop) for source in step.operands], 1, out=target)
+
+
+def _nearest(step: _Step, image: Tensor, target: Tensor | None) -> Tensor:
+    factor = step.operation.factor
+    rows = step.operands[0].read(step.start // factor, step.stop // factor)
+    _, channels, height, width = rows.shape
+    assert target is not None
+    target.view(1, channels, height, factor, width, factor).copy_(rows[:, :, :, None, :, None])
+    return target
+
+
+def _shuffle(step: _Step, image: Tensor, target: Tensor | None) -> Tensor:
+    factor = step.operation.factor
+    return F.pixel_shuffle(step.operands[0].read(step.start // factor, step.stop // factor), factor)
+
+
+def _unshuffle(step: _Step, image: Tensor, target: Tensor | None) -> Tensor:
+    factor = step.operation.factor
+    return F.pixel_unshuffle(step.operands[0].read(step.start * factor, step.stop * factor), factor)
+
+
+def _cast(step: _Step, image: Tensor, target: Tensor | None) -> Tensor:
+    assert target is not None
+    return target.copy_(step.operands[0].read(step.start, step.stop))
+
+
+_COMPUTE: dict[type[Operation], Callable[[_Step, Tensor, Tensor | None], Tensor]] = {
+    Cast: _cast,
+    Concatenation: _concatenation,
+    Convolution: _convolution,
+    Image: _image,
+    Nearest: _nearest,
+    Pointwise: _pointwise,
+    Shuffle: _shuffle,
+    Unshuffle: _unshuffle,
+}

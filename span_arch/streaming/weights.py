@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import cast
 
 import torch
@@ -10,28 +11,24 @@ from torch import Tensor, nn
 from .operations import Constant, Convolution, Kernel, Pointwise
 from .plan import Plan
 
-Weights = dict[Kernel | Constant, tuple[Tensor, Tensor | None]]
-"""Of a kernel its weight and its bias; of a constant its value."""
+Weights = dict[tuple[Kernel | Constant, bool], tuple[Tensor, Tensor | None]]
+"""By kernel or constant, and by whether it is for a narrow value: weight and bias, or the value of the constant and None."""
 
 
-def weights(plan: Plan, network: nn.Module, device: torch.device, wide: torch.dtype, narrow: torch.dtype) -> Weights:
-    """Gathers the weights of a network, none of which is changed; those that need no change may be shared with it."""
+def gather_weights(plan: Plan, network: nn.Module, device: torch.device, wide: torch.dtype, narrow: torch.dtype) -> Weights:
+    """Gather the weights of a network, which is not changed. Weights in the right type already are shared with it."""
     found: Weights = {}
     for value in plan.values:
-        operation = value.operation
-        if isinstance(operation, Convolution):
-            for term in operation.terms:
-                if term.kernel is not None:
-                    weight, bias = _kernel(term.kernel, network)
-                    dtype = narrow if value.narrow else wide
-                    weight = weight.to(device, dtype).contiguous(memory_format=torch.channels_last)
-                    found[term.kernel] = weight, None if bias is None else bias.to(device, dtype)
-        elif isinstance(operation, Pointwise):
-            for argument in operation.arguments:
-                if isinstance(argument, Constant):
-                    owner, _, name = argument.path.rpartition(".")
-                    tensor = cast(Tensor, getattr(network.get_submodule(owner), name))
-                    found[argument] = tensor.detach().to(device, narrow if value.narrow else wide), None
+        operation, dtype = value.operation, narrow if value.narrow else wide
+        for kernel in operation.kernels if isinstance(operation, Convolution) else ():
+            if kernel is not None:
+                weight, bias = _kernel(kernel, network)
+                weight = weight.to(device, dtype).contiguous(memory_format=torch.channels_last)
+                found[kernel, value.narrow] = weight, None if bias is None else bias.to(device, dtype)
+        for argument in operation.arguments if isinstance(operation, Pointwise) else ():
+            if isinstance(argument, Constant):
+                tensor = cast(Tensor, operator.attrgetter(argument.path)(network))
+                found[argument, value.narrow] = tensor.detach().to(device, dtype), None
     return found
 
 

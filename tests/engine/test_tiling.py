@@ -16,7 +16,7 @@ import span_arch
 from span_arch.archs.span import SPAN
 from span_arch.engine.tiling import Halo, Tile, by_area, by_side, cut, levelled, ramp_weights
 from span_arch.models.build import FamilyModel
-from span_arch.streaming.receptive_field import receptive_field
+from span_arch.streaming.receptive_field import find_receptive_field
 
 lengths = st.integers(1, 700)
 halos = st.builds(Halo, width=st.integers(0, 40), ramp=st.sampled_from([0, 0, 8, 32]), unit=st.sampled_from([1, 1, 2, 4, 7]))
@@ -125,7 +125,7 @@ def measured_radius(network: nn.Module, channels: int, reach: int = 40) -> int:
     ids=["SPAN", "short SPAN", "Compact", "ESRGAN"],
 )
 def test_computed_radius_equals_the_measured_one(network: nn.Module, radius: int | None) -> None:
-    field = receptive_field(network)
+    field = find_receptive_field(network)
     assert field is not None
     measured = measured_radius(network, 3)
     assert measured <= field.radius <= measured + 1
@@ -148,7 +148,7 @@ def test_network_that_sees_everything_is_blended() -> None:
     model = ImageModelDescriptor(
         network, network.state_dict(), span_arch.load("spanx2_ch48").architecture, "SR", [], True, True, 2, 3, 3
     )  # fmt: skip
-    assert receptive_field(network) is None
+    assert find_receptive_field(network) is None
     image = torch.linspace(0, 1, 300).view(1, 1, 300, 1).expand(1, 200, 300, 3)
     result = span_arch.upscale(model, image, span_arch.Settings(tile=100))
     steps = result.diff(dim=2).abs()  # a hard seam would be a step of a tenth of the difference between two means, 0.03
