@@ -107,7 +107,11 @@ def test_a_smaller_bit_depth_is_noted_unless_it_was_chosen(tmp_path: Path) -> No
         ("b.mp4", VideoSettings(quality=52), "quality is 52. Expected 0 to 51"),
         ("b.mkv", VideoSettings(codec="ffv1", quality=5), "quality 5 cannot be used because ffv1 has no quality"),
         ("b.mkv", VideoSettings(codec="ffv1", preset="slow"), "preset slow cannot be used because ffv1 has no presets"),
-        ("b.mp4", VideoSettings(pixel_format="yuv420p99"), "pixel format yuv420p99 is not one of the encoder libx264. Expected one of gray"),
+        (
+            "b.mp4",
+            VideoSettings(pixel_format="yuv420p99"),
+            "pixel format yuv420p99 is not one of the encoder libx264. Expected one of gray",
+        ),
     ],
 )
 def test_contradictory_settings_are_reported_and_leave_no_file(tmp_path: Path, name: str, settings: VideoSettings, message: str) -> None:

@@ -76,6 +76,8 @@ def test_a_missing_pyav_is_reported_with_the_command_to_install_it(tmp_path: Pat
     (tmp_path / "av.py").write_text("raise ImportError")  # shadows the real one
     paths = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])])
     code = "from span_arch.video import probe; probe('a.mkv')"
-    run = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": paths}, cwd=tmp_path, capture_output=True, text=True)
+    run = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": paths}, cwd=tmp_path, capture_output=True, text=True
+    )
     assert "MissingExtraError: The package av is not installed." in run.stderr
     assert "pip install av" in run.stderr
