@@ -1,1 +1,1 @@
-"""How fast this library is, and how much memory it takes, beside other programs on the same weights: ``python -m benchmarks``."""
+"""Speed and memory of this library, compared with other programs on the same weights: ``python -m benchmarks``."""

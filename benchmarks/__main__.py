@@ -32,32 +32,38 @@ def main(arguments: Sequence[str] | None = None) -> None:
         try:
             run(options, folder)
         except LeftOutError as error:
-            sys.exit(f"This library itself could not be measured: {error}.")
+            sys.exit(f"This library could not be measured: {error}.")
     elif not (folder / "results.json").exists():
-        sys.exit("There is no results.json to draw again. Run the benchmarks without --redraw first.")
+        sys.exit(f"{folder} has no results.json to redraw. Run the benchmarks without --redraw first.")
     report.write(report.load(folder), folder)
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser("python -m benchmarks", description="Compares this library with other programs on the same weights.")
-    parser.add_argument("--quick", action="store_true", help="one network, small images, two rounds: to see whether all works")
-    parser.add_argument("--rounds", type=int, help="how often each contender has its turn (5)")
-    parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, metavar="NAME", help=f"beside ours, of: {', '.join(CONTENDERS)}")
-    parser.add_argument("--winner", type=Path, help=f"checkpoint of the {WINNER}; without it, the one in the test data")
+    parser = argparse.ArgumentParser("python -m benchmarks", description="Compare this library with other programs on the same weights.")
+    parser.add_argument("--quick", action="store_true", help="one network, small images and two rounds, to check that everything works")
+    parser.add_argument("--rounds", type=int, help="rounds in which every contender runs once (default: 5; with --quick, 2)")
     parser.add_argument(
-        "--out", type=Path, help="folder for README.md, plots and results.json (benchmarks/results; with --quick, results-quick)"
+        "--contenders",
+        nargs="+",
+        choices=CONTENDERS,
+        metavar="NAME",
+        help=f"run these next to ours (default: all): {', '.join(CONTENDERS)}",
     )
-    parser.add_argument("--redraw", action="store_true", help="make README.md and plots of results.json again, and measure nothing")
+    parser.add_argument("--winner", type=Path, help=f"checkpoint of the {WINNER} (default: the one in the test data)")
+    parser.add_argument(
+        "--out", type=Path, help="folder for the results (default: benchmarks/results; with --quick, benchmarks/results-quick)"
+    )
+    parser.add_argument("--redraw", action="store_true", help="measure nothing; make README.md and the plots from results.json")
     options = parser.parse_args(arguments)
     if options.rounds is None:
         options.rounds = 2 if options.quick else 5
     if options.rounds < 1:
-        parser.error(f"{options.rounds} rounds were asked for; expected at least 1")
+        parser.error(f"--rounds is {options.rounds}; expected at least 1")
     return options
 
 
 def run(options: argparse.Namespace, folder: Path) -> None:
-    """Measures, and keeps in results.json what there is after every step."""
+    """Measure everything, and save results.json after every step."""
     cases = measure.QUICK_CASES if options.quick else measure.CASES
     series = measure.QUICK_GROWTH if options.quick else measure.GROWTH
     names = [name for name in CONTENDERS if name in (*measure.OWN, *(options.contenders or CONTENDERS))]
@@ -77,7 +83,7 @@ def run(options: argparse.Namespace, folder: Path) -> None:
             if options.quick and name != GROWING:
                 continue
             if source is None:
-                why = "there is no checkpoint of it: --winner names one, or SPAN_TEST_DATA the test data"
+                why = "its checkpoint is absent; name it with --winner, or the test data with SPAN_TEST_DATA"
                 results["left_out"].append({"network": "", "image": "", "contender": name, "why": why})
                 continue
             networks.append(measure.Network.write(name, span_arch.load(source), Path(temporary) / str(len(networks)), names))
@@ -95,7 +101,7 @@ def run(options: argparse.Namespace, folder: Path) -> None:
 
 
 def sources(winner: Path | None) -> dict[str, str | Path | None]:
-    """Names of built-in networks and paths of checkpoints, by the names to report; None where there is none."""
+    """Return the name or path of each network to measure, by the name to report; None if its checkpoint is absent."""
     data = Path(os.environ.get("SPAN_TEST_DATA", ROOT.parent / "shared" / "data"))
     found = winner or data / "checkpoints" / "span_ntire2024_ch28.pth"
     return {"spanx2_ch48": "spanx2_ch48", GROWING: GROWING, WINNER: found if winner or found.exists() else None}

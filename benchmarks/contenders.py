@@ -1,7 +1,7 @@
-"""The programs that are compared, and how each loads a network and an image.
+"""The programs to compare, and how each loads a network and an image.
 
-Nothing but the standard library and NumPy is imported at the top: `worker.py` runs each of them in a process that holds nothing of the
-others, and the Python of ComfyUI need not know this library.
+Only the standard library and NumPy are imported at the top. `worker.py` runs each contender in a process of its own, which must not load
+the others, and ComfyUI's Python may lack this library.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ import numpy as np
 ROOT = Path(__file__).parents[1]
 
 Run = Callable[[], Any]
-"""Upscales the image that it was made for, and returns an array-like (B, H, W, C), or nothing where there is no picture."""
+"""Upscales one fixed image. Returns an array-like (B, H, W, C), or None if there is no image to compare."""
 
 _KEPT_BY_ALLOCATOR = 32 << 20
-"""Larger blocks go back to the system when they are freed (glibc), and the next one costs page faults."""
+"""Bytes of the largest block that glibc keeps when it is freed. Larger ones are mapped again, which costs page faults."""
 
 
 class LeftOutError(Exception):
-    """A contender that cannot take part here, and why."""
+    """A contender that cannot take part here. The message says why."""
 
 
 def ours(folder: Path, image: np.ndarray, tile: int, precision: str) -> Run:
-    """This library: what its node does."""
+    """This library, as its node calls it."""
     sys.path[0] = str(ROOT)
     import torch
 
@@ -42,7 +42,7 @@ def ours(folder: Path, image: np.ndarray, tile: int, precision: str) -> Run:
 
 
 def spandrel(folder: Path, image: np.ndarray, tile: int) -> Run:
-    """spandrel's own module, which adds its branches up anew in every pass, on the whole image."""
+    """spandrel's module on the whole image. It fuses its branches again in every pass."""
     import torch
     from spandrel import ModelLoader
 
@@ -51,7 +51,7 @@ def spandrel(folder: Path, image: np.ndarray, tile: int) -> Run:
 
 
 def stock_model(folder: Path) -> Any:
-    """What ComfyUI's own Load Upscale Model gives, once this process has become a ComfyUI."""
+    """Turn this process into a ComfyUI, and return the model that its Load Upscale Model loads."""
     sys.path[0] = os.environ["COMFYUI_DIR"]
     sys.argv = ["main.py", "--cpu"]
     import comfy.options
@@ -85,7 +85,7 @@ def onnxruntime(folder: Path, image: np.ndarray, tile: int) -> Run:
 
 
 def openvino(folder: Path, image: np.ndarray, tile: int, precision: str) -> Run:
-    """OpenVINO, compiled for just this size, and without a copy of image or result: as fast as it can be had."""
+    """OpenVINO at its fastest: compiled for this size, without copies of image and result."""
     import openvino
 
     core = openvino.Core()
@@ -108,7 +108,7 @@ def ncnn(folder: Path, image: np.ndarray, tile: int) -> Run:
     for option in ("use_vulkan_compute", "use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_storage"):
         setattr(net.opt, option, False)
     if net.load_param(str(folder / "model.param")) or net.load_model(str(folder / "model.bin")):
-        raise LeftOutError("it does not load the pair that was written for it")
+        raise LeftOutError("it does not load the pair written for it")
 
     def run(frame: Any) -> np.ndarray:
         extractor = net.create_extractor()
@@ -119,10 +119,10 @@ def ncnn(folder: Path, image: np.ndarray, tile: int) -> Run:
 
 
 def convolutions(folder: Path, image: np.ndarray, tile: int) -> Run:
-    """The convolutions of the fused network and nothing else: what is left when all other work costs nothing.
+    """The convolutions of the fused network alone: a lower bound, as if all other work were free.
 
-    Each is run over as many pixels as in the network, in channels_last, in pieces whose tensors the allocator keeps. Its input is always
-    the same piece, and none of its results is read, so that this asks a little less of memory than a network has to.
+    Each convolution runs over as many pixels as in the network, in channels_last, in pieces that the allocator keeps. It reads the same
+    piece every time and its results are not read, so it moves a little less memory than a network does.
     """
     sys.path[0] = str(ROOT)
     import torch
@@ -133,12 +133,12 @@ def convolutions(folder: Path, image: np.ndarray, tile: int) -> Run:
     network = span_arch.load(folder / "fused.safetensors").model.to(memory_format=torch.channels_last)
     calls: list[tuple[nn.Module, torch.Size]] = []
     hooks = [
-        module.register_forward_hook(lambda module, given, _: calls.append((module, given[0].shape)))
+        module.register_forward_hook(lambda module, inputs, _: calls.append((module, inputs[0].shape)))
         for module in network.modules()
         if isinstance(module, nn.Conv2d)
     ]
     frames, height, width, channels = image.shape
-    side = 48  # of a small picture, which shows how large the input of each convolution is
+    side = 48  # a small image is enough to see the size of every convolution's input
     with torch.inference_mode():
         network(torch.rand(1, channels, side, side))
     for hook in hooks:
@@ -161,7 +161,7 @@ def convolutions(folder: Path, image: np.ndarray, tile: int) -> Run:
 
 
 def frame_by_frame(image: np.ndarray, prepare: Callable[[np.ndarray], Any], run: Callable[[Any], Any]) -> Run:
-    """For programs that take (1, C, H, W): that layout is prepared beforehand, so turning the image round costs them nothing."""
+    """Run a program that takes (1, C, H, W) frame by frame. The layout is prepared beforehand, so it does not cost them time."""
     inputs = [prepare(np.ascontiguousarray(np.moveaxis(frame, -1, 0))[None]) for frame in image]
 
     def all_frames() -> np.ndarray:
@@ -174,11 +174,14 @@ def frame_by_frame(image: np.ndarray, prepare: Callable[[np.ndarray], Any], run:
 
 @dataclass(frozen=True)
 class Contender:
+    """A program to compare."""
+
     start: Callable[[Path, np.ndarray, int], Run]
+    """Loads the network in a folder for an image and a tile size (0: the best)."""
     file: str
-    """What it reads."""
+    """The name of the network's file."""
     packages: tuple[str, ...] = ("torch",)
-    """Whose versions matter."""
+    """The packages whose versions are reported."""
 
 
 OURS, OURS_AUTO, LIMIT, STOCK = "ours float32", "ours auto", "convolutions alone", "ComfyUI's stock node"

@@ -1,4 +1,4 @@
-"""What was measured, as a table and as plots. Everything is made of results.json alone."""
+"""Tables and plots, made from results.json alone."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from .measure import ratio
 Row = dict[str, Any]
 
 FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")
-"""Of a CPU, those that its speed here depends on."""
+"""Instruction sets of CPUs that the speed depends on."""
 
 MIB = 1 << 20
 
 
 def machine() -> dict[str, str]:
-    """What the figures were measured on."""
+    """Describe the machine that the figures are measured on."""
     import psutil
 
     cpuinfo = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
@@ -33,40 +33,39 @@ def machine() -> dict[str, str]:
     return {
         "CPU": name[1] if name else platform.processor() or platform.machine(),
         "cores": f"{psutil.cpu_count(logical=False)} ({os.cpu_count()} threads)",
-        "instructions": ", ".join(known) or "not told",
+        "instructions": ", ".join(known) or "unknown",
         "memory": f"{psutil.virtual_memory().total / (1 << 30):.0f} GiB",
-        "system": f"{platform.system()} {platform.release()}, {platform.libc_ver()[0] or 'libc not told'} {platform.libc_ver()[1]}".strip(),
+        "system": f"{platform.system()} {platform.release()}, {platform.libc_ver()[0] or 'unknown libc'} {platform.libc_ver()[1]}".strip(),
         "Python": platform.python_version(),
     }
 
 
 def write(results: dict[str, Any], folder: Path) -> None:
-    """Writes README.md and the plots it shows."""
+    """Write README.md and its plots."""
     (folder / "README.md").write_text(page(results), "utf-8")
     plot_speed(results["speed"], folder / "speed.png")
     plot_growth(results["growth"], folder / "growth.png")
 
 
 def page(results: dict[str, Any]) -> str:
-    """The text of README.md."""
+    """Return the text of README.md."""
     parts = [
         "# Benchmarks",
-        f"Made by `{results['command']}`, {results['date']}. All programs compute the same network on the same images, each in a "
-        "process of its own. After a first pass they take turns, ours and three others at a time, for "
-        f"{results['rounds']} rounds. A ratio is the median over the rounds of one time over the other in the same round, with the least "
-        "and the most behind it.",
+        f"Measured by `{results['command']}` on {results['date']}. Every program runs the same network on the same images, in a process of "
+        f"its own. After a first pass they take turns for {results['rounds']} rounds, ours and three others at a time. A ratio divides two "
+        "times of the same round; the tables give its median over the rounds, then its minimum and maximum.",
         table(("", ""), results["machine"].items()),
         "## In short",
         short(results["speed"]),
-        "*Ours* is `span_arch.upscale`, in float32 or in what precision `auto` chooses here. *Convolutions alone* are those of the same "
-        "network, in the layout that torch is fastest in, with nothing between them. Memory is the peak of the resident set beyond what "
-        "was there before the first pass, without the result.",
+        "*Ours* is `span_arch.upscale`, in float32 or in the precision that `auto` chooses here. *Convolutions alone* runs only the "
+        "convolutions of the same network, in PyTorch's fastest layout: a lower bound. Memory is the peak of the resident set, without "
+        "what was loaded before the first pass and without the result.",
         "![Times of all programs, as multiples of ours](speed.png)",
         "## All figures",
-        "Seconds are medians; *first* is the time of the very first pass over that of the later ones.",
+        "Seconds are medians. *First* is the time of the first pass divided by that median.",
         details(results["speed"]),
         "## Growth",
-        "spanx4_ch48, in a fresh process for every point; memory as above.",
+        "spanx4_ch48, in a new process for every point; memory as above.",
         "![How time and memory grow](growth.png)",
         table(
             ("", "grows", "to", "seconds", "MiB"),
@@ -79,7 +78,7 @@ def page(results: dict[str, Any]) -> str:
 
 
 def absent(left_out: Sequence[Row]) -> str:
-    """Who did not take part, where, and why."""
+    """List the contenders that did not take part, with the reasons."""
     places: dict[tuple[str, str], list[str]] = {}
     for row in left_out:
         places.setdefault((row["contender"], row["why"]), []).append(f"{row['network']} {row['image']}".strip())
@@ -87,7 +86,7 @@ def absent(left_out: Sequence[Row]) -> str:
 
 
 def short(speed: Sequence[Row]) -> str:
-    """The ratios that matter most."""
+    """Return the table of the most important ratios."""
     columns = {
         "stock node / ours float32": (STOCK, OURS),
         "stock node / ours auto": (STOCK, OURS_AUTO),
@@ -102,7 +101,7 @@ def short(speed: Sequence[Row]) -> str:
 
 
 def details(speed: Sequence[Row]) -> str:
-    """Every contender at every size."""
+    """Return the table of every contender at every size."""
     rows = []
     for (network, image), found in grouped(speed).items():
         for name, row in found.items():
@@ -113,7 +112,7 @@ def details(speed: Sequence[Row]) -> str:
 
 
 def grouped(speed: Iterable[Row]) -> dict[tuple[str, str], dict[str, Row]]:
-    """Rows by contender, by network and image."""
+    """Group rows by network and image, then by contender."""
     groups: dict[tuple[str, str], dict[str, Row]] = {}
     for row in speed:
         groups.setdefault((row["network"], row["image"]), {})[row["contender"]] = row
@@ -121,7 +120,7 @@ def grouped(speed: Iterable[Row]) -> dict[tuple[str, str], dict[str, Row]]:
 
 
 def versus(row: Row | None, own: str, *, upside_down: bool = False) -> str:
-    """A contender's time over ours, or ours over it; empty where one was left out."""
+    """Return a contender's time divided by ours, or the inverse; empty if either was left out."""
     if row is None or own not in row["beside"]:
         return ""
     times = row["seconds"], row["beside"][own]
@@ -141,13 +140,13 @@ def mib(size: int) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A table in Markdown."""
+    """Return a table in Markdown."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(" ".join(str(cell).replace("|", "\\|").split()) for cell in line) + " |" for line in lines)
 
 
 def plot_speed(speed: Sequence[Row], path: Path) -> None:
-    """Bars: each contender's time as a multiple of ours in float32, least and most as whiskers; a panel for each network."""
+    """Draw each contender's time as a multiple of ours in float32, with minimum and maximum, in a panel for each network."""
     from matplotlib.figure import Figure
 
     networks = list(dict.fromkeys(row["network"] for row in speed))
@@ -171,7 +170,7 @@ def plot_speed(speed: Sequence[Row], path: Path) -> None:
 
 
 def plot_growth(growth: Sequence[Row], path: Path) -> None:
-    """Time above, memory below; a column for each thing that grows."""
+    """Draw time above and memory below, in a column for each thing that grows."""
     from matplotlib.figure import Figure
 
     series = list(dict.fromkeys(row["by"] for row in growth))

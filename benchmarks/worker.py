@@ -1,9 +1,9 @@
-"""One contender in a process of its own.
+"""Run one contender in a process of its own.
 
     python benchmarks/worker.py NAME FOLDER IMAGE TILE
 
-loads the network in FOLDER, upscales the array in the file IMAGE once, says so in a line of JSON, and from then on does it once more for
-every line that it is sent. TILE is the side of this library's tiles, 0 for the best.
+loads the network in FOLDER, upscales the array in the file IMAGE once and prints a line of JSON, then again for every line on standard
+input. TILE is the side of this library's tiles, 0 for the best.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
-from contenders import CONTENDERS, STOCK, Contender, LeftOutError  # a neighbour of this script, not of a package
+from contenders import CONTENDERS, STOCK, Contender, LeftOutError  # found next to this script, which is not part of a package here
 
 
 def versions(contender: Contender) -> dict[str, str]:
-    """Of what computes here. ComfyUI has a Python, and thus packages, of its own."""
+    """Return the versions of a contender's packages. ComfyUI's are labelled, since its Python has packages of its own."""
     found = {package: importlib.metadata.version(package) for package in contender.packages}
     if contender is not CONTENDERS[STOCK]:
         return found
@@ -33,18 +33,18 @@ def versions(contender: Contender) -> dict[str, str]:
 
 
 def sample(result: Any) -> list[float] | None:
-    """Some pixels of the last frame, by which it is seen whether two contenders make the same picture."""
+    """Return some pixels of the last frame, to compare the results of two contenders."""
     if result is None:
         return None
-    picture = np.asarray(result)[-1]
-    rows, columns = (np.linspace(0, length - 1, 24).astype(int) for length in picture.shape[:2])
-    return np.clip(picture[np.ix_(rows, columns)].astype(float), 0, 1).round(4).ravel().tolist()
+    image = np.asarray(result)[-1]
+    rows, columns = (np.linspace(0, length - 1, 24).astype(int) for length in image.shape[:2])
+    return np.clip(image[np.ix_(rows, columns)].astype(float), 0, 1).round(4).ravel().tolist()
 
 
-def highest_memory() -> int:
-    """The high-water mark of this process's resident set in bytes."""
+def peak_memory() -> int:
+    """Return the peak of this process's resident set in bytes."""
     status = Path("/proc/self/status")
-    if status.exists():  # getrusage would count what the parent had when it started this process
+    if status.exists():  # getrusage would include the parent's memory at the start of this process
         return 1024 * int(re.search(r"VmHWM:\s+(\d+)", status.read_text())[1])  # type: ignore[index]
     import psutil
 
@@ -56,15 +56,15 @@ def highest_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # macOS: in bytes
 
 
-def answering() -> TextIO:
-    """Where answers go from now on; what libraries print is none."""
+def claim_stdout() -> TextIO:
+    """Return standard output for answers, and redirect what libraries print to standard error."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     return answers
 
 
-def memory_so_far() -> int:
-    """The resident set of this process in bytes; the high-water mark begins here anew, where the system can do that (Linux)."""
+def reset_memory() -> int:
+    """Return the resident set of this process in bytes, and reset its peak where the system can (Linux)."""
     import psutil
 
     with contextlib.suppress(OSError):
@@ -73,17 +73,17 @@ def memory_so_far() -> int:
 
 
 def main() -> None:
-    answers = answering()
+    answers = claim_stdout()
     name, folder, image, tile = sys.argv[1:]
 
-    def tell(**answer: Any) -> None:
+    def reply(**answer: Any) -> None:
         print(json.dumps(answer), file=answers, flush=True)
 
     try:
         contender = CONTENDERS[name]
         run = contender.start(Path(folder), np.load(image), int(tile))
         more: dict[str, Any] = {"versions": versions(contender)}
-        base = memory_so_far()
+        base = reset_memory()
         while True:
             start = time.perf_counter()
             result = run()
@@ -92,16 +92,16 @@ def main() -> None:
                 more["sample"] = sample(result)
             size = 0 if result is None else np.asarray(result).nbytes
             del result
-            tell(seconds=seconds, memory=max(0, highest_memory() - base - size), **more)
+            reply(seconds=seconds, memory=max(0, peak_memory() - base - size), **more)
             more = {}
             if not sys.stdin.readline():
                 return
     except ImportError as error:
-        tell(left_out=f"a package is missing ({error})")
+        reply(left_out=f"a package is missing ({error})")
     except LeftOutError as error:
-        tell(left_out=str(error))
+        reply(left_out=str(error))
     except Exception as error:
-        tell(left_out=f"{type(error).__name__}: {error}")
+        reply(left_out=f"{type(error).__name__}: {error}")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 import span_arch  # noqa: E402 - from this checkout
-from span_arch.image_files import Picture, read_image, write_image  # noqa: E402
+from span_arch.image_files import StillImage, read_image, write_image  # noqa: E402
 
 PART = (62, 18, 172, 118)
 """Left, top, right and bottom in pixels of the example."""
@@ -25,7 +25,7 @@ def main() -> None:
     source = ROOT / "docs" / "example.png"
     target = ROOT / "docs" / "before_after.png"
     model = span_arch.load("spanx4_ch48")
-    write_image(target, Picture(span_arch.upscale(model, read_image(source).image)), overwrite=True)
+    write_image(target, StillImage(span_arch.upscale(model, read_image(source).image)), overwrite=True)
     with Image.open(target) as file:
         after = file.convert("RGB")
     with Image.open(source) as file:

@@ -1,8 +1,11 @@
+"""The benchmarks: ratios, tables, plots, and the turns that contenders take."""
+
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,13 +43,13 @@ RESULTS = {
 }
 
 
-def test_a_ratio_is_the_median_of_ratios_and_not_the_ratio_of_medians() -> None:
+def test_ratio_is_the_median_of_the_rounds_ratios() -> None:
     assert measure.ratio([4, 6, 2], [1, 2, 2]) == (3, 1, 4)
     with pytest.raises(ValueError, match="shorter"):
         measure.ratio([1, 2], [1])
 
 
-def test_at_least_one_round(capsys: pytest.CaptureFixture[str]) -> None:
+def test_rounds_have_defaults_and_are_at_least_one(capsys: pytest.CaptureFixture[str]) -> None:
     assert (command.parse([]).rounds, command.parse(["--quick"]).rounds, command.parse(["--rounds", "3"]).rounds) == (5, 2, 3)
     with pytest.raises(SystemExit):
         command.parse(["--rounds", "0"])
@@ -54,28 +57,28 @@ def test_at_least_one_round(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("case", [Case(300, 20), Case(64, 400, frames=3), Case(1, 1)])
-def test_pictures(case: Case) -> None:
-    image = measure.picture(case)
+def test_example_images_have_the_size_of_their_case_and_are_reproducible(case: Case) -> None:
+    image = measure.example_image(case)
     assert image.shape == (case.frames, case.height, case.width, 3)
     assert image.dtype == np.float32
     assert image.min() >= 0
     assert image.max() <= 1
-    assert np.array_equal(image, measure.picture(case))
+    assert np.array_equal(image, measure.example_image(case))
     assert case.frames == 1 or not np.array_equal(image[0], image[1])
 
 
-def test_a_table_holds_what_a_cell_might_break() -> None:
+def test_table_escapes_cells_that_would_break_it() -> None:
     assert report.table(("a", "b"), [("x|y", "z\nw")]) == "| a | b |\n| --- | --- |\n| x\\|y | z w |"
 
 
-def test_the_page() -> None:
+def test_page_shows_ratios_seconds_memory_and_what_was_left_out() -> None:
     page = report.page(RESULTS)
     assert "| n | 8x8 | 3.00x (1.00 to 4.00) |  |  |  | 2.00x (1.00 to 2.00) | 0.10x (5 and 50 MiB) |" in page
     assert f"| n | 8x8 | {STOCK} | 4.00 | 3.00x (1.00 to 4.00) |  | 0.75x | 50 |" in page
     assert "| ncnn | a \\| b | n 8x8, n 9x9 |" in page
 
 
-def test_results_are_drawn_again(tmp_path: Path) -> None:
+def test_redraw_makes_page_and_plots_from_results(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     report.save(RESULTS, tmp_path)
     command.main(["--redraw", "--out", str(tmp_path)])
@@ -84,12 +87,16 @@ def test_results_are_drawn_again(tmp_path: Path) -> None:
 
 
 class FakeProcess:
-    """Answers as a worker does. One of another picture differs from the start, one that dies does so in its second turn."""
+    """Answers as a worker does. onnxruntime's image differs from ours, and ncnn ends in its second turn.
 
-    turns: ClassVar[list[str]] = []
+    Args:
+        turns: records the turns of all processes.
+        name: of the contender.
+        others: for a real process.
+    """
 
-    def __init__(self, name: str, folder: Path, image: Path, tile: int = 0) -> None:
-        self.name, self._left = name, 1 if name == "ncnn" else 9
+    def __init__(self, turns: list[str], name: str, *others: object) -> None:
+        self.turns, self.name, self._left = turns, name, 1 if name == "ncnn" else 9
         self.first = {"seconds": 1.0, "memory": 1, "versions": {}, "sample": [0.5 if name == "onnxruntime" else 0.2]}
 
     def again(self) -> dict[str, Any]:
@@ -104,30 +111,32 @@ class FakeProcess:
 
 
 @pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Network:
-    monkeypatch.setattr(measure, "Process", FakeProcess)
-    monkeypatch.setattr(measure, "REST", 0)
-    monkeypatch.setattr(FakeProcess, "turns", [])
-    return Network("fake", tmp_path, {})
+def turns() -> list[str]:
+    return []
 
 
-def test_turns_and_who_is_left_out(fake: Network) -> None:
+@pytest.fixture
+def fake(tmp_path: Path, turns: list[str]) -> Network:
+    return Network("fake", tmp_path, {}, process=partial(FakeProcess, turns))
+
+
+def test_contenders_take_turns_and_failing_ones_are_left_out(fake: Network, turns: list[str]) -> None:
     left_out: list[dict[str, str]] = []
-    rows = measure.speed(fake, Case(8, 8), (OURS, "onnxruntime", "ncnn", "spandrel"), rounds=3, left_out=left_out)
-    assert FakeProcess.turns[:8] == [OURS, "ncnn", "spandrel"] * 2 + [OURS, "spandrel"]
+    names = (OURS, "onnxruntime", "ncnn", "spandrel")
+    rows = measure.speed(fake, Case(8, 8), names, rounds=3, left_out=left_out, rest=0)
+    assert turns[:8] == [OURS, "ncnn", "spandrel"] * 2 + [OURS, "spandrel"]
     assert [row["beside"] for row in rows] == [{OURS: [2.0] * 3}] * 2
-    assert sorted(FakeProcess.turns[8:]) == sorted(f"{name} closed" for name in (OURS, "onnxruntime", "ncnn", "spandrel"))
+    assert sorted(turns[8:]) == sorted(f"{name} closed" for name in names)
     assert [(row["contender"], row["seconds"], row["memory"]) for row in rows] == [(OURS, [2.0] * 3, 3), ("spandrel", [2.0] * 3, 3)]
     assert [(row["contender"], row["why"]) for row in left_out] == [
-        ("onnxruntime", "it gives another picture than this library, 0.300 apart in the mean"),
+        ("onnxruntime", "its image differs from this library's by 0.300 on average"),
         ("ncnn", "it died"),
     ]
 
 
-def test_no_more_than_fit_into_memory_take_turns_at_a_time(fake: Network, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measure, "AT_A_TIME", 1)
-    rows = measure.speed(fake, Case(8, 8), (OURS, OURS_AUTO, "spandrel", LIMIT), rounds=2, left_out=[])
-    assert [turn for turn in FakeProcess.turns if "closed" not in turn] == [OURS, OURS_AUTO, "spandrel"] * 2 + [OURS, OURS_AUTO, LIMIT] * 2
+def test_only_some_other_contenders_take_turns_at_a_time(fake: Network, turns: list[str]) -> None:
+    rows = measure.speed(fake, Case(8, 8), (OURS, OURS_AUTO, "spandrel", LIMIT), rounds=2, left_out=[], at_a_time=1, rest=0)
+    assert [turn for turn in turns if "closed" not in turn] == [OURS, OURS_AUTO, "spandrel"] * 2 + [OURS, OURS_AUTO, LIMIT] * 2
     assert [(row["contender"], len(row["seconds"]), len(row["beside"][OURS])) for row in rows] == [
         (OURS, 4, 4),
         (OURS_AUTO, 4, 4),
@@ -136,22 +145,22 @@ def test_no_more_than_fit_into_memory_take_turns_at_a_time(fake: Network, monkey
     ]
 
 
-def test_growth(fake: Network) -> None:
+def test_growth_measures_every_point_in_a_new_process(fake: Network, turns: list[str]) -> None:
     points = list(measure.growth(fake, {"rows": [(8, Case(16, 8, tile=4))]}))
     assert [(point["contender"], point["by"], point["value"], point["seconds"]) for point in points] == [
         (OURS, "rows", 8, 2.0),
         (OURS_AUTO, "rows", 8, 2.0),
     ]
-    assert FakeProcess.turns == [OURS, f"{OURS} closed", OURS_AUTO, f"{OURS_AUTO} closed"]
+    assert turns == [OURS, f"{OURS} closed", OURS_AUTO, f"{OURS_AUTO} closed"]
 
 
-def test_this_library_must_take_part(fake: Network) -> None:
+def test_failure_of_this_library_ends_the_measurement(fake: Network) -> None:
     fake.missing["fused.safetensors"] = "no room"
     with pytest.raises(LeftOutError, match="no room"):
-        measure.speed(fake, Case(8, 8), (OURS, "spandrel"), rounds=1, left_out=[])
+        measure.speed(fake, Case(8, 8), (OURS, "spandrel"), rounds=1, left_out=[], rest=0)
 
 
-def test_a_round_of_real_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_real_processes_run_a_round(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("psutil")
     monkeypatch.delenv("COMFYUI_DIR", raising=False)
     names = (OURS, LIMIT, STOCK, "spandrel")
@@ -160,5 +169,5 @@ def test_a_round_of_real_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     rows = measure.speed(network, Case(24, 16, frames=2), names, rounds=1, left_out=left_out)
     assert [row["contender"] for row in rows] == [OURS, LIMIT, "spandrel"]
     assert all(len(row["seconds"]) == 1 and row["seconds"][0] > 0 and row["memory"] >= 0 and row["versions"]["torch"] for row in rows)
-    assert left_out == [{"network": "tiny", "image": "2 of 24x16", "contender": STOCK, "why": "COMFYUI_DIR names no tree of ComfyUI"}]
+    assert left_out == [{"network": "tiny", "image": "2 of 24x16", "contender": STOCK, "why": "COMFYUI_DIR does not name a ComfyUI folder"}]
     assert json.loads(json.dumps(rows)) == rows

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from ..errors import OutOfMemoryError
-from .process import KEPT_BY_ALLOCATOR, keep_freed_blocks  # noqa: F401
 
 _ASSUMED = 2 << 30
 """Free bytes assumed for a device that does not report them."""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import TypeVar
 
 _Error = TypeVar("_Error", bound=Exception)
 
 
-def join_words(words: Sequence[str], last: str = "or") -> str:
+def join_words(words: Iterable[object], last: str = "or") -> str:
     """Return ``"a, b or c"`` for three words, ``"a or b"`` for two, and the word itself for one."""
-    *others, final = words
+    *others, final = map(str, words)
     return f"{', '.join(others)} {last} {final}" if others else final
 
 

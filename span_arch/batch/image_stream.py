@@ -17,7 +17,7 @@ from .._util.threads import helpers
 from ..engine.context import Context
 from ..engine.progress import Progress
 from ..errors import SpanArchError
-from ..image_files import Animation, Frame, ImageInfo, check_fits, check_format, read_images, write_images
+from ..image_files import Animation, AnimationFrame, ImageInfo, check_fits, check_format, read_images, write_images
 from ..image_ops.sizes import Pair, route
 from ..models.build import Model
 from ..upscale import upscale_frames
@@ -37,7 +37,7 @@ class _ImageRun:
     frames: int
     source_size: Pair
     result_size: Pair
-    results: Channel[Frame] = field(default_factory=lambda: Channel[Frame](_WRITE_BEHIND))
+    results: Channel[AnimationFrame] = field(default_factory=lambda: Channel[AnimationFrame](_WRITE_BEHIND))
     """Frames on their way from the network to the writer."""
     has_writer: bool = False
     """True once the writer has the image and will report its outcome."""
@@ -55,7 +55,7 @@ class _InputFrame:
     """A frame that the reader has read."""
 
     image: _ImageRun
-    frame: Frame
+    frame: AnimationFrame
     index: int
     is_last: bool
 
@@ -222,7 +222,7 @@ def _pass_on(entry: _InputFrame, result: Tensor, writing: Channel[_ImageRun]) ->
         image.has_writer = True
         writing.put(image)
     try:
-        image.results.put(Frame(result[None], entry.frame.duration))
+        image.results.put(AnimationFrame(result[None], entry.frame.duration))
     except Exception as error:  # the writer has failed
         image.error = error
     if entry.is_last:
@@ -270,7 +270,7 @@ def _read(model: Model, job: Job, read: Callable[..., Animation]) -> Iterator[_I
         yield failed(job, error) if image is None else _Broken(image, error)
 
 
-def _begin(model: Model, job: Job, animation: Animation, frame: Frame) -> _ImageRun:
+def _begin(model: Model, job: Job, animation: Animation, frame: AnimationFrame) -> _ImageRun:
     """Check that the target can hold the result, which the first frame shows, and begin the image."""
     _, height, width, channels = frame.image.shape
     size = route(job.settings.size, height, width, model.scale).size

@@ -15,6 +15,7 @@ from ..engine.settings import Settings
 from ..image_files import check_fits, read_header
 from ..image_ops.channels import Channels
 from ..image_ops.sizes import Pair, route
+from ..image_ops.transparency import composed_channels
 from ..models.build import Model
 from ..upscale import upscale_frames
 from ..video import probe
@@ -56,8 +57,7 @@ class Forecast:
 
 def result_channels(model: Model, settings: Settings, channels: int) -> int:
     """Return the number of channels of the result of an image with `channels` channels."""
-    composed = channels == 4 and not isinstance(settings.alpha, str)
-    return Channels(3 if composed else channels, model.input_channels, model.output_channels).out
+    return Channels(composed_channels(channels, settings.alpha), model.input_channels, model.output_channels).out
 
 
 def forecast(model: Model, job: Job) -> Forecast | None:

@@ -24,8 +24,8 @@ def build_parser() -> argparse.ArgumentParser:
         "output",
         type=Path,
         metavar="OUTPUT",
-        help="the file to write: .safetensors, .pth, .onnx (for onnxruntime, OpenVINO and TensorRT), or .param (an ncnn pair with its .bin, "
-        "for Upscayl, which needs x2 or x4 in the name)",
+        help="the file to write: .safetensors, .pth, .onnx (for onnxruntime, OpenVINO and TensorRT), or .param (an ncnn pair with its "
+        ".bin; for Upscayl, put x2 or x4 into the name)",
     )
     parser.add_argument(
         "--form",

@@ -35,7 +35,7 @@ class ExitCode(IntEnum):
         return next(code for kind, code in _CODES.items() if isinstance(error, kind))
 
 
-_CODES = {
+_CODES: dict[type[errors.SpanArchError], ExitCode] = {
     errors.OptionError: ExitCode.USAGE,
     errors.CheckpointError: ExitCode.MODEL,
     errors.ImageError: ExitCode.INPUT,

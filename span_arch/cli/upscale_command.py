@@ -16,7 +16,7 @@ import torch
 
 from .._util.memory import best_device
 from .._util.process import deferred_interrupt
-from .._util.text import first_line
+from .._util.text import first_line, join_words
 from ..batch import Found, Job, Outcome, default_codec, find, parse_formats, upscale_jobs
 from ..cluster import upscale_on_ray
 from ..engine.context import Context
@@ -56,7 +56,9 @@ def build_parser() -> argparse.ArgumentParser:
         help="for a single file, the file to write; its suffix selects the format. Otherwise a folder, in which files keep their names",
     )
     add_model(parser, "--model", default=_DEFAULT_MODEL)
-    parser.add_argument("--device", type=_device, metavar="NAME", help="device to compute on, such as cuda:1 or cpu (default: a GPU, if any)")
+    parser.add_argument(
+        "--device", type=_device, metavar="NAME", help="device to compute on, such as cuda:1 or cpu (default: a GPU, if any)"
+    )
     parser.add_argument(
         "--ray",
         metavar="ADDRESS",
@@ -98,13 +100,18 @@ def _add_formats(parser: argparse.ArgumentParser) -> None:
         "each (default: as the input; a format that cannot be written becomes png or mkv)",
     )
     group.add_argument("--quality", type=int, metavar="N", help="quality of JPEG, WebP and AVIF, 1 to 100 (default: 95, lossless and 90)")
-    group.add_argument("--codec", choices=(AUTO, *CODECS), help="video codec (default: h264, or av1 in .webm)")
+    codecs = (AUTO, *CODECS)
+    group.add_argument(
+        "--codec", choices=codecs, metavar="NAME", help=f"video codec: {join_words(codecs)} (default: h264, or av1 in .webm)"
+    )
     group.add_argument(
         "--video-quality", type=float, metavar="N", help="constant rate factor of the video codec: lower is better, with larger files"
     )
     group.add_argument("--preset", metavar="NAME", help="speed preset of the video codec, such as ultrafast for h264")
     group.add_argument(
-        "--pixel-format", metavar="NAME", help="FFmpeg pixel format of videos, such as yuv420p, which plays everywhere (default: as the input)"
+        "--pixel-format",
+        metavar="NAME",
+        help="FFmpeg pixel format of videos, such as yuv420p, which plays everywhere (default: as the input)",
     )
 
 
@@ -112,9 +119,11 @@ def run(options: argparse.Namespace, *, upscale: _Upscale = upscale_jobs) -> int
     """Run the command and return its exit code. `upscale` runs jobs on this machine."""
     formats, settings = parse_formats(options.format), parse_settings(options)
     if options.quality is not None and not 1 <= options.quality <= 100:
-        raise OptionError(f"The quality {options.quality} is out of range. Choose 1 to 100.")
+        raise OptionError(f"The quality is {options.quality}. Expected 1 to 100.")
     if options.ray is not None and options.device is not None:
-        raise OptionError("--device cannot be used with --ray, because each machine of a cluster uses its best device. Leave one of them out.")
+        raise OptionError(
+            "--device cannot be used with --ray, because each machine of a cluster uses its best device. Leave one of them out."
+        )
     found = find(options.inputs, options.output, recursive=options.recursive, formats=formats)
     if options.format and not found.folder:
         raise OptionError(f"--format needs a folder to write to, but {options.output} is a file. Change its suffix, or name a folder.")
@@ -138,10 +147,8 @@ def _started(model: FamilyModel, jobs: Sequence[Job], context: Context, ray: str
         # A cluster may be waited for at any point, so a signal interrupts it at once. Here, it first lets the helper threads end.
         check = stack.enter_context(deferred_interrupt()) if ray is None else None
         bars = stack.enter_context(ProgressBars(len(jobs), check))
-        if ray is None:
-            outcomes = upscale(model, jobs, replace(context, progress=bars.show))
-        else:
-            outcomes = upscale_on_ray(model, jobs, address=ray)
+        here = replace(context, progress=bars.show)
+        outcomes = upscale(model, jobs, here) if ray is None else upscale_on_ray(model, jobs, address=ray)
         yield bars, stack.enter_context(closing(outcomes))
 
 

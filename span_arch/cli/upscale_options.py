@@ -60,8 +60,8 @@ def parse_settings(options: argparse.Namespace) -> Settings:
 def _add_size(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group(
         "size of the result",
-        "Choose at most one of --scale, --size, --longest, --shortest and --megapixels. By default, the result is as many times as large "
-        "as the scale of the model says. The model runs once or several times, and a filter does the rest.",
+        "Choose at most one of --scale, --size, --longest, --shortest and --megapixels. By default, the result is the size of the input "
+        "times the scale of the model. For other sizes, the model runs as often as needed, and a filter resizes its result.",
     )
     group.add_argument("--scale", type=float, metavar="X", help="factor between input and result, such as 1.5, 2 or 3.7")
     group.add_argument("--size", type=_width_and_height, metavar="WxH", help="width and height in pixels, such as 1920x1080")

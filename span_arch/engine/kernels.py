@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from ..archs.blocks import ParameterFreeAttention, attention
 
-_ATTENTION = "template <typename T> T attention(T t, T x) { return (t + x) * (T(1) / (T(1) + exp(-t)) - T(0.5)); }"
+KERNEL = "template <typename T> T attention(T t, T x) { return (t + x) * (T(1) / (T(1) + exp(-t)) - T(0.5)); }"
+"""`attention` in the language of the compiler."""
 
 _log = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ def fused_attention(device: torch.device, dtype: torch.dtype) -> Callable[[Tenso
     """
     try:
         jiterator: Any = torch.cuda.jiterator
-        kernel: Callable[[Tensor, Tensor], Tensor] = jiterator._create_jit_fn(_ATTENTION)
+        kernel: Callable[[Tensor, Tensor], Tensor] = jiterator._create_jit_fn(KERNEL)
         t = torch.linspace(-8, 8, 64, device=device, dtype=dtype).view(1, 4, 4, 4).contiguous(memory_format=torch.channels_last)
         x = t.flip(1)
         found = kernel(t, x)

@@ -18,7 +18,7 @@ from ..errors import OptionError, OutOfMemoryError
 from ..image_ops.channels import Channels
 from ..image_ops.resize import Resize
 from ..image_ops.sizes import Pair, Route, route
-from ..image_ops.transparency import is_opaque, shown
+from ..image_ops.transparency import composed_channels, is_opaque, prepare_alpha
 from ..models.build import Model
 from .context import Context
 from .ensemble import ORIENTATIONS
@@ -81,8 +81,7 @@ def plan_upscale(model: Model, settings: Settings, shape: Sequence[int]) -> Upsc
         OptionError: the network would have to run more than once and cannot, or the size asked for is far too large.
     """
     height, width, image_channels = shape
-    composed = image_channels == 4 and not isinstance(settings.alpha, str)
-    channels = Channels(3 if composed else image_channels, model.input_channels, model.output_channels)
+    channels = Channels(composed_channels(image_channels, settings.alpha), model.input_channels, model.output_channels)
     path = route(settings.size, height, width, model.scale)
     if path.passes > 1 and model.input_channels != model.output_channels:
         raise OptionError(
@@ -117,7 +116,7 @@ class PreparedUpscale:
         """Upscale images, (H, W, C), into results, (H', W', C'): as many as `group`, or fewer."""
         settings, channels = self.plan.settings, self.plan.channels
         self.meter.begin(len(images), sum(map(self.plan.pixels, images)))
-        sources = [shown(image.movedim(-1, 0), settings.alpha, settings.seamless) for image in images]
+        sources = [prepare_alpha(image.movedim(-1, 0), settings.alpha, settings.seamless) for image in images]
         targets = [result.movedim(-1, 0) for result in results]  # views of the same memory
         pairs = list(zip(sources, targets, strict=True))
         self._upscale([Frame(channels.split(source), target[: channels.colours], channels.join) for source, target in pairs])
@@ -150,7 +149,7 @@ class PreparedUpscale:
                 frames = [Frame(again.split(target), target, again.join) for target in targets]
         if self.resize is not None:
             for frame, end in zip(frames, ends, strict=True):
-                _resize(self.resize, frame.result, end)
+                resize_in_any_memory(self.resize, frame.result, end)
 
     def _upscale_alpha(self, source: Tensor, target: Tensor) -> None:
         """Upscale alpha of (4, H, W) to (1, H', W'), unless the network for RGBA has done so."""
@@ -184,14 +183,14 @@ def prepare(plan: UpscalePlan, context: Context, meter: Meter, held: int) -> Pre
         context.room(size)
 
     def images_between() -> tuple[Tensor, ...]:
-        return tuple(_canvas(shape, device) for shape in plan.between)
+        return tuple(canvas_in_any_memory(shape, device) for shape in plan.between)
 
     first = images_between()  # before the runners see how much memory is free
     runners = tuple(runner_for(plan.model, context, settings, step, plan.margins, meter) for step in path.steps[:-1])
     group = min(runners[0].group, max(1, _MOST_BETWEEN // max(size, 1)))
     between = (first, *(images_between() for _ in range(group - 1)))
     wrapped = plan.margins[0] > 0, plan.margins[1] > 0
-    end = path.whole, path.corner, path.size, wrapped
+    end = path.whole, path.size, wrapped
     resize = Resize(settings.filter, path.steps[-1], *end) if path.filtered else None
     resize_alpha = Resize("bicubic", path.steps[0], *end) if plan.channels.alpha else None
     return PreparedUpscale(plan, device, meter, runners, between, resize, resize_alpha)
@@ -209,7 +208,7 @@ def _check_memory(plan: UpscalePlan, needed: int, free: int | None) -> None:
     )
 
 
-def _canvas(shape: tuple[int, int, int], device: torch.device) -> Tensor:
+def canvas_in_any_memory(shape: tuple[int, int, int], device: torch.device) -> Tensor:
     """Return a tensor of a shape, (C, H, W), on the device, or in main memory if the device has no room for it."""
     try:
         return canvas(shape, device)
@@ -219,7 +218,8 @@ def _canvas(shape: tuple[int, int, int], device: torch.device) -> Tensor:
     return canvas(shape, torch.device("cpu"))
 
 
-def _resize(resize: Resize, frame: Tensor, result: Tensor) -> None:
+def resize_in_any_memory(resize: Resize, frame: Tensor, result: Tensor) -> None:
+    """Resize a frame into a result on the frame's device, or on the CPU if the device has no room for it."""
     try:
         resize(frame, result)
         return

@@ -11,7 +11,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from .._util import memory
+from .._util import process
 from ..image_ops.sizes import Pair
 from ..models.build import Model
 from ..models.spandrel_compat import pad
@@ -84,13 +84,13 @@ class StripRunner:
 
         self._fast = prepared(arithmetic)
         self._exact = self._fast if arithmetic == FLOAT32 else prepared(FLOAT32)
-        self._halo = Halo(halo=self._fast.plan.halo, unit=self._fast.plan.unit)
-        self._recovery = Recovery(model, self._device)
+        self._halo = Halo(width=self._fast.plan.halo, unit=self._fast.plan.unit)
+        self._recovery = Recovery(model, self._device, context.probes.give_back)
         self._stream: tuple[object, Stream] | None = None
         across, down = model.size_requirements.get_padding(size[1], size[0])
         self._height = size[0] + down
         self._size = self._fitting(self._height, size[1] + across, context.probes.cache, make_room)
-        memory.keep_freed_blocks(self._device)
+        process.keep_freed_blocks(self._device)
 
     @property
     def method(self) -> Method:
@@ -134,7 +134,7 @@ class StripRunner:
         return StripSize(min(whole, int(max(cache.good / row, min(cache.rows, cache.most / row), _FEWEST_ROWS))), columns)
 
     def _bytes(self, size: StripSize, width: int) -> int:
-        return self._fast.bytes(size.rows, min(width, size.columns + 2 * self._halo.halo))
+        return self._fast.bytes(size.rows, min(width, size.columns + 2 * self._halo.width))
 
     def _run_piece(self, piece: _Piece) -> None:
         """Upscale an image: all of its columns side by side, or fewer at a time if they do not fit."""
@@ -179,7 +179,7 @@ class StripRunner:
 
     def _attempt(self, prepared: PreparedPlan, piece: _Piece, columns: Interval, row: int) -> Iterator[int]:
         """Upscale columns from a row on. After every strip, yield the row before which all is finished."""
-        first = max(0, row - self._halo.halo)
+        first = max(0, row - self._halo.width)
         first -= first % self._halo.unit
         window = piece.image[:, :, first:, slice(*columns.read)]
         done = first * piece.scale

@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from .._util import memory
+from .._util import process
 from ..image_ops.sizes import Pair
 from ..models.build import Model
 from ..models.spandrel_compat import CalledNetwork
@@ -35,7 +35,7 @@ MEMORY_SHARE = 0.7
 _LARGEST_HALO = 64
 """Networks that see further are tiled as if they saw everything: an exact halo would cost more than the image itself."""
 
-_BLENDED = Halo(halo=16, ramp=32)
+_BLENDED = Halo(width=16, ramp=32)
 """For networks that see everything, or too far: the context that matters most, and a ramp as wide as it."""
 
 _FEWEST_PIXELS_ON_CPU = 256 * 256
@@ -53,7 +53,7 @@ def halo_of(model: Model) -> Halo:
     if model.model not in _halos:
         field = receptive_field(CalledNetwork(model))
         exact = field is not None and field.radius <= _LARGEST_HALO
-        _halos[model.model] = Halo(halo=field.radius, unit=field.unit) if field is not None and exact else _BLENDED
+        _halos[model.model] = Halo(width=field.radius, unit=field.unit) if field is not None and exact else _BLENDED
     return _halos[model.model]
 
 
@@ -95,7 +95,7 @@ class TileRunner:
         layout = torch.channels_last if self._halo.ramp == 0 else torch.contiguous_format
         probes = context.probes
         self._network = probes.device_copy(model, self._device, layout, settings.compiled, probes.transfer(self._device))
-        self._recovery = Recovery(model, self._device)
+        self._recovery = Recovery(model, self._device, probes.give_back)
         self._most_pixels = float("inf")
         """Pixels that fit through the network at a time, as far as is known."""
         busy = probes.busy_pixels(self._device)
@@ -145,7 +145,7 @@ class TileRunner:
         most = free * MEMORY_SHARE / _peak(self._model, self._dtype)
         if self._device.type == "cpu":
             activation = footprint_of(self._model).activation * self._dtype.itemsize / torch.float32.itemsize
-            most = min(most, max(memory.KEPT_BY_ALLOCATOR / activation, _FEWEST_PIXELS_ON_CPU))
+            most = min(most, max(process.KEPT_BY_ALLOCATOR / activation, _FEWEST_PIXELS_ON_CPU))
         return most
 
     def _batches(self, frames: Iterable[Frame]) -> Iterator[list[_Piece]]:

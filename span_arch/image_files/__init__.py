@@ -1,17 +1,17 @@
-"""Picture files to image tensors and back, with all that the files say beside their pixels.
+"""Image files to tensors and back, with their metadata.
 
-Pillow does the formats, and imagecodecs 16 bits of colour, which Pillow has no mode for. A still picture is an animation of one frame, so
-that whoever takes any picture needs one path for all of them.
+Pillow reads and writes the formats, and imagecodecs 16-bit colour, for which Pillow has no mode. A still image is an animation of one
+frame, so callers that accept any image need one path only.
 """
 
-from .contents import Animation, Frame, ImageHeader, ImageInfo, StillImage
-from .formats import check_fits, check_format
-from .read import read_header, read_image, read_images
-from .write import write_image, write_images
+from .image_formats import check_fits, check_format
+from .image_reader import read_header, read_image, read_images
+from .image_types import Animation, AnimationFrame, ImageHeader, ImageInfo, StillImage
+from .image_writer import write_image, write_images
 
 __all__ = [
     "Animation",
-    "Frame",
+    "AnimationFrame",
     "ImageHeader",
     "ImageInfo",
     "StillImage",

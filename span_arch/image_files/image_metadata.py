@@ -1,4 +1,4 @@
-"""What picture files say beside their pixels: read, rid of what enlarging makes untrue, and written where the format has a place for it."""
+"""The metadata of image files: read it, drop what no longer holds after enlarging, and write it where the format has a place for it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 
-from .contents import ImageInfo
+from .image_types import ImageInfo
 
 _Base, _IFD = ExifTags.Base, ExifTags.IFD
 _SUBJECT_AREA = 0x9214
@@ -18,10 +18,10 @@ _KEPT = {
     *(_Base.XResolution, _Base.YResolution, _Base.ResolutionUnit, _Base.DocumentName, _Base.PageName, _Base.Rating, _Base.RatingPercent),
     *(_Base.XPTitle, _Base.XPComment, _Base.XPAuthor, _Base.XPKeywords, _Base.XPSubject),
 }
-"""Tags of the first directory. The others of a TIFF say how it stores its pixels, or how large they are on a map."""
+"""Tags kept from the first directory. The others in a TIFF describe how pixels are stored, or their size on a map."""
 _STALE = {
-    *(_SUBJECT_AREA, _Base.SubjectLocation),  # in pixels
-    *(_Base.FocalPlaneXResolution, _Base.FocalPlaneYResolution, _Base.FocalPlaneResolutionUnit),  # pixels on the sensor
+    *(_SUBJECT_AREA, _Base.SubjectLocation),  # in pixels of the image
+    *(_Base.FocalPlaneXResolution, _Base.FocalPlaneYResolution, _Base.FocalPlaneResolutionUnit),  # in pixels of the sensor
 }
 _STALE_XMP = re.compile(
     rb"""\b(?:tiff:(?:Orientation|ImageWidth|ImageLength)|exif:Pixel[XY]Dimension)\s*=\s*(?:"[^"]*"|'[^']*')"""
@@ -30,16 +30,16 @@ _STALE_XMP = re.compile(
 )
 _XMP_TAG = 700
 _XMP_KEYWORD = "XML:com.adobe.xmp"
-_STORED_ELSEWHERE = (_XMP_KEYWORD, "Raw profile type exif", "Raw profile type APP1", "Raw profile type xmp", "Raw profile type icc")
+_METADATA_KEYWORDS = (_XMP_KEYWORD, "Raw profile type exif", "Raw profile type APP1", "Raw profile type xmp", "Raw profile type icc")
 _COMFYUI = {"prompt": _Base.Model, "workflow": _Base.Make}
-"""Where ComfyUI keeps these in a WebP file, and looks for them."""
+"""The EXIF tags in which ComfyUI stores and finds these in a WebP file."""
 _LONGEST_JPEG_SEGMENT = 65502
-"""Bytes of EXIF or XMP in a JPEG file, beside the name of what they are."""
+"""Bytes of EXIF or XMP in a JPEG file, without the header of the segment."""
 _CONVERTED = ("CMYK", "LAB")
 
 
 def read_info(file: Image.Image, bits: int) -> ImageInfo:
-    """What an open file says; the pixels of a PNG are loaded by the way, since texts may stand after them."""
+    """Return the metadata of an open file. This decodes a PNG, because texts may follow its pixels."""
     text: dict[str, str] = getattr(file, "text", {})
     exif = file.getexif()
     xmp = file.info.get("xmp") or text.get(_XMP_KEYWORD)
@@ -50,35 +50,35 @@ def read_info(file: Image.Image, bits: int) -> ImageInfo:
         exif=_clean(exif),
         xmp=_STALE_XMP.sub(b"", xmp.encode() if isinstance(xmp, str) else xmp) if xmp else None,
         dpi=_dpi(file.info.get("dpi") or _dpi_of_exif(exif)),
-        text={key: value for key, value in text.items() if key not in _STORED_ELSEWHERE},
+        text={key: value for key, value in text.items() if key not in _METADATA_KEYWORDS},
         comment=comment.encode() if isinstance(comment, str) else comment,
         plays=_plays(file),
     )
 
 
-def settings(info: ImageInfo, container: str, width: int, height: int, channels: int) -> dict[str, Any]:
-    """What Pillow's ``save`` is to be given to write ``info`` beside a picture of this size; no more than the container can hold."""
+def save_options(info: ImageInfo, format: str, width: int, height: int, channels: int) -> dict[str, Any]:
+    """Return the options for Pillow's ``save`` that write as much of ``info`` as the format holds, for an image of this size."""
     exif = _exif(info, width, height)
-    every: dict[str, Any] = {"dpi": info.dpi, "icc_profile": _fitting(info.icc_profile, channels)}
-    if container == "PNG":
-        every |= {"exif": _bytes(exif), "pnginfo": _texts(info)}
-    elif container == "JPEG":
-        every |= {"exif": _short(_bytes(exif)), "xmp": _short(info.xmp), "comment": _short(info.comment)}
-    elif container == "TIFF":
+    options: dict[str, Any] = {"dpi": info.dpi, "icc_profile": _matching_profile(info.icc_profile, channels)}
+    if format == "PNG":
+        options |= {"exif": _bytes(exif), "pnginfo": _texts(info)}
+    elif format == "JPEG":
+        options |= {"exif": _short(_bytes(exif)), "xmp": _short(info.xmp), "comment": _short(info.comment)}
+    elif format == "TIFF":
         if info.xmp:
             exif[_XMP_TAG] = info.xmp
-        every |= {"exif": exif}
-    elif container in ("WEBP", "AVIF"):  # without a place for resolution and texts of their own
+        options |= {"exif": exif}
+    elif format in ("WEBP", "AVIF"):  # they have no other place for resolution and texts
         _add_resolution(exif, info.dpi)
         _add_workflow(exif, info.text)
-        every = {"icc_profile": every["icc_profile"], "exif": _bytes(exif).removeprefix(b"Exif\0\0"), "xmp": info.xmp}
-    elif container == "GIF":
-        every = {"comment": info.comment}
-    return {name: value for name, value in every.items() if value}
+        options = {"icc_profile": options["icc_profile"], "exif": _bytes(exif).removeprefix(b"Exif\0\0"), "xmp": info.xmp}
+    elif format == "GIF":
+        options = {"comment": info.comment}
+    return {name: value for name, value in options.items() if value}
 
 
 def _clean(exif: Image.Exif) -> bytes | None:
-    """What stays true, as bytes; nothing of a directory that is damaged."""
+    """Return the tags that still hold, as bytes, or None if there are none or the directory is damaged."""
     kept = Image.Exif()
     try:
         for tag in _KEPT.intersection(exif):
@@ -89,9 +89,9 @@ def _clean(exif: Image.Exif) -> bytes | None:
         if _IFD.Interop in kept.get(_IFD.Exif, {}):
             kept[_IFD.Exif][_IFD.Interop] = dict(exif.get_ifd(_IFD.Interop))
         if _Base.Orientation in exif or len(kept):
-            kept[_Base.Orientation] = 1  # pixels are turned as they are read
+            kept[_Base.Orientation] = 1  # the reader turns the pixels
         return kept.tobytes() if len(kept) else None
-    except Exception:  # a damaged directory fails in any way, and the picture is worth more
+    except Exception:  # a damaged directory fails in many ways, and the pixels matter more
         return None
 
 
@@ -104,7 +104,7 @@ def _exif(info: ImageInfo, width: int, height: int) -> Image.Exif:
             if tag in tags:
                 tags[tag] = size
         if _IFD.Interop in tags:
-            tags[_IFD.Interop] = dict(exif.get_ifd(_IFD.Interop))  # rather than where it was
+            tags[_IFD.Interop] = dict(exif.get_ifd(_IFD.Interop))  # instead of its offset in the old file
     return exif
 
 
@@ -116,8 +116,8 @@ def _short(data: bytes | None) -> bytes | None:
     return data if data and len(data) <= _LONGEST_JPEG_SEGMENT else None
 
 
-def _fitting(profile: bytes | None, channels: int) -> bytes | None:
-    """The profile, unless it is one of colour for a grey picture or the other way round, as that of grey that got an alpha channel."""
+def _matching_profile(profile: bytes | None, channels: int) -> bytes | None:
+    """Return the profile unless it is for colour and the image is grey, or the reverse, as for grey with an added alpha channel."""
     wrong = b"RGB " if channels == 1 else b"GRAY"
     return None if profile is None or profile[16:20] == wrong else profile
 
@@ -125,7 +125,7 @@ def _fitting(profile: bytes | None, channels: int) -> bytes | None:
 def _texts(info: ImageInfo) -> PngInfo:
     texts = PngInfo()
     for keyword, value in info.text.items():
-        texts.add_text(keyword, value)  # which keeps the language of an international one
+        texts.add_text(keyword, value)  # keeps the language of international texts
     if info.comment and "Comment" not in info.text:
         texts.add_text("Comment", info.comment.decode(errors="replace"))
     if info.xmp:
@@ -150,10 +150,10 @@ def _dpi_of_exif(exif: Image.Exif) -> tuple[Any, Any] | None:
     return (across * per_inch, down * per_inch) if per_inch and across and down else None
 
 
-def _dpi(found: Any) -> tuple[float, float] | None:
-    """Two numbers above 0 that every format can write, or nothing."""
+def _dpi(values: Any) -> tuple[float, float] | None:
+    """Return the resolution if every format can write it."""
     try:
-        across, down = (float(value) for value in found)
+        across, down = (float(value) for value in values)
     except (TypeError, ValueError, ZeroDivisionError):
         return None
     return (across, down) if 1 <= across <= 65535 and 1 <= down <= 65535 else None
@@ -162,5 +162,5 @@ def _dpi(found: Any) -> tuple[float, float] | None:
 def _plays(file: Image.Image) -> int:
     if file.format != "GIF":
         return file.info.get("loop", 0)
-    again = file.info.get("loop")  # how often it is shown after the first time
-    return 1 if again is None else again and again + 1
+    repeats = file.info.get("loop")  # after the first time
+    return 1 if repeats is None else repeats and repeats + 1

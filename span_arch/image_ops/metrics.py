@@ -46,7 +46,7 @@ def quality(result: Tensor, original: Tensor, border: int) -> Quality:
     if min(result.shape[:2]) - 2 * border < _SSIM_WINDOW:
         height, width = result.shape[:2]
         raise ImageError(
-            f"The image of {width}x{height} pixels is too small: without a border of {border}, {_SSIM_WINDOW} pixels must be left on each side."
+            f"The image of {width}x{height} pixels is too small. Without a border of {border}, each side must keep {_SSIM_WINDOW} pixels."
         )
     x, y = (_luma(image)[border : image.shape[0] - border, border : image.shape[1] - border] for image in (result, original))
     error = float((x - y).square().mean())

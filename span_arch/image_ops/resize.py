@@ -41,16 +41,12 @@ class Resize:
         filter: one of `FILTERS`.
         source: (height, width) of the frames.
         whole: (height, width) of a frame after the resize.
-        corner: (row, column) of the resized frame at which the result begins.
-        size: (height, width) of the result.
+        size: (height, width) of the result, which is the middle of the resized frame.
         wrapped: for rows and for columns, True if the frame repeats beyond its edges.
     """
 
-    def __init__(
-        self, filter: Filter, source: Pair, whole: Pair, corner: Pair, size: Pair, wrapped: tuple[bool, bool] = (False, False)
-    ) -> None:
-        kept = [range(first, first + count) for first, count in zip(corner, size, strict=True)]
-        self._rows, self._columns = (_bands(filter, *axis) for axis in zip(source, whole, kept, wrapped, strict=True))
+    def __init__(self, filter: Filter, source: Pair, whole: Pair, size: Pair, wrapped: tuple[bool, bool] = (False, False)) -> None:
+        self._rows, self._columns = (_bands(filter, *axis) for axis in zip(source, whole, size, wrapped, strict=True))
 
     def __call__(self, frame: Tensor, result: Tensor) -> None:
         """Resize a frame on its own device.
@@ -88,14 +84,14 @@ class _Band:
         return self.weights
 
 
-def _bands(filter: Filter, source: int, whole: int, kept: range, wrapped: bool) -> list[_Band]:
-    """Return the bands of one axis that compute the ``kept`` pixels of a resize from ``source`` to ``whole`` pixels."""
-    ratio = source / whole
+def _bands(filter: Filter, source: int, whole: int, size: int, wrapped: bool) -> list[_Band]:
+    """Return the bands of one axis that compute the middle ``size`` pixels of a resize from ``source`` to ``whole`` pixels."""
+    ratio, corner = source / whole, (whole - size) // 2
     reach, weigh = _KERNELS[filter]
     bands: list[_Band] = []
-    for start in range(0, len(kept), _BAND):
-        targets = kept[start : start + _BAND]
-        centres = (torch.tensor(targets, dtype=torch.float64) + 0.5) * ratio
+    for start in range(0, size, _BAND):
+        stop = min(start + _BAND, size)
+        centres = (torch.arange(corner + start, corner + stop, dtype=torch.float64) + 0.5) * ratio
         margin = reach * max(ratio, 1) + 1
         first, last = math.floor(float(centres[0]) - margin), math.floor(float(centres[-1]) + margin) + 1
         if not wrapped:
@@ -103,7 +99,7 @@ def _bands(filter: Filter, source: int, whole: int, kept: range, wrapped: bool) 
         offsets = torch.arange(first, last, dtype=torch.float64) + 0.5 - centres[:, None]
         weights = weigh(offsets, ratio)
         weights /= weights.sum(1, keepdim=True)  # pixels beyond the edges do not count
-        bands.append(_Band(slice(start, start + len(targets)), range(first, last), weights.float()))
+        bands.append(_Band(slice(start, stop), range(first, last), weights.float()))
     return bands
 
 

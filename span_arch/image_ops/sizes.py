@@ -147,11 +147,6 @@ class Route:
         return len(self.steps) - 1
 
     @property
-    def corner(self) -> Pair:
-        """The row and the column of the resized image at which the result begins."""
-        return (self.whole[0] - self.size[0]) // 2, (self.whole[1] - self.size[1]) // 2
-
-    @property
     def filtered(self) -> bool:
         """True if the output of the network is resized or cropped."""
         return self.steps[-1] != self.size or self.whole != self.size

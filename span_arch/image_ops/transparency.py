@@ -38,7 +38,7 @@ def check_alpha(alpha: object) -> None:
         valid = len(levels) == 3 and all(isinstance(level, (int, float)) and 0 <= level <= 1 for level in levels)
     if not valid:
         raise OptionError(
-            f"The alpha setting is {alpha!r}. Expected 'resize', 'model', or a colour to compose over, as three numbers from 0 to 1 such as "
+            f"The alpha setting is {alpha!r}. Expected 'resize', 'model', or a colour to compose over: three numbers from 0 to 1, such as "
             "(1, 1, 1) for white."
         )
 
@@ -48,7 +48,12 @@ def is_opaque(frame: Tensor) -> bool:
     return frame.shape[0] != 4 or bool((frame[3] >= 1).all())
 
 
-def shown(frame: Tensor, alpha: Alpha, seamless: str) -> Tensor:
+def composed_channels(channels: int, alpha: Alpha) -> int:
+    """Return how many of an image's channels are left after it is composed over a colour, if the setting says so."""
+    return 3 if channels == 4 and not isinstance(alpha, str) else channels
+
+
+def prepare_alpha(frame: Tensor, alpha: Alpha, seamless: str) -> Tensor:
     """Return a frame, (C, H, W), for the network: RGBA is composed over a colour, which gives RGB, or its colours are bled."""
     if frame.shape[0] != 4:
         return frame

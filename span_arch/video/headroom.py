@@ -60,7 +60,7 @@ class Headroom:
             squares[rows, :, columns, :, :channels] += excess[rows, columns][:, None, None]
             return
         if self._resize is None or self._resize[0] != plan:
-            self._resize = plan, Resize("area", plan.steps[0], plan.whole, plan.corner, plan.size)
+            self._resize = plan, Resize("area", plan.steps[0], plan.whole, plan.size)
         large = torch.empty(channels, *plan.size, device=excess.device)
         self._resize[1](excess.movedim(-1, 0).div(_SPAN).add_(0.5), large)  # the filter clamps to 0..1
         result[..., :channels] += large.sub_(0.5).mul_(_SPAN).movedim(0, -1)

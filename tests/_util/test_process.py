@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import pytest
 
+import span_arch
 from span_arch._util import process
 
 NAME = "SPAN_TEST_VARIABLE"
@@ -65,3 +68,13 @@ def test_signal_handler_is_put_back() -> None:
     with process.kept_handler(signal.SIGTERM):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_only_this_module_changes_process_wide_state() -> None:
+    changes = re.compile(
+        r"os\.(dup2|umask|putenv|chdir)\b|os\.environ(\[[^]]*\] = |\.(setdefault|pop|update)\b)|signal\.signal\(|set_num_threads|"
+        r"catch_warnings|simplefilter|redirect_std|\.setLevel\(|set_float32_matmul|set_default_d|use_deterministic|allow_tf32 = "
+    )
+    library = Path(span_arch.__file__).parent
+    sources = {path: path.read_text(encoding="utf-8") for path in library.rglob("*.py")}
+    assert [path.name for path, source in sources.items() if changes.search(source)] == ["process.py"]

@@ -30,6 +30,10 @@ def test_signal_interrupts_at_once_or_where_it_is_checked() -> None:
 
 
 def test_second_signal_interrupts_although_it_is_deferred() -> None:
-    with pytest.raises(KeyboardInterrupt), interruptible(), deferred_interrupt():
-        signal.raise_signal(signal.SIGTERM)
-        signal.raise_signal(signal.SIGTERM)
+    def twice() -> None:
+        with deferred_interrupt():
+            for _ in range(2):
+                signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(KeyboardInterrupt), interruptible():
+        twice()

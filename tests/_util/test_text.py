@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 
 import pytest
 
@@ -12,9 +13,9 @@ from span_arch.errors import ImageError, MissingExtraError
 
 
 @pytest.mark.parametrize(
-    ("words", "joined"), [(("a",), "a"), (("a", "b"), "a or b"), (("a", "b", "c"), "a, b or c"), (["1", "2", "4"], "1, 2 or 4")]
+    ("words", "joined"), [(("a",), "a"), (("a", "b"), "a or b"), (("a", "b", "c"), "a, b or c"), ((1, 2, 4), "1, 2 or 4")]
 )
-def test_words_are_joined_as_in_a_sentence(words: list[str], joined: str) -> None:
+def test_words_are_joined_as_in_a_sentence(words: Iterable[object], joined: str) -> None:
     assert join_words(words) == joined
     assert join_words(words, "and") == joined.replace("or", "and")
 

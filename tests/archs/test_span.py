@@ -73,7 +73,9 @@ def test_the_figures_of_benchmarks(data: Path, name: str, benchmark: str, psnr: 
 def test_the_figures_of_challenge_networks(data: Path, name: str, set5: float, set14: float) -> None:
     model = span_arch.load(data / "checkpoints" / f"{name}.pth")
     for benchmark, psnr in (("Set5/x4", set5), ("Set14/x4", set14)):
-        assert mean(evaluate(model, data / benchmark, span_arch.Settings(precision="float32")).values()).psnr == pytest.approx(psnr, abs=0.01)
+        assert mean(evaluate(model, data / benchmark, span_arch.Settings(precision="float32")).values()).psnr == pytest.approx(
+            psnr, abs=0.01
+        )
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ from span_arch.image_files import read_header, read_image, read_images
 from span_arch.image_ops import sizes
 from span_arch.video import VideoSettings
 
-from .samples import animate, draw, jobs_for, model, visible_files
+from ..samples import model
+from .sample_files import animate, draw, jobs_for, visible_files
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

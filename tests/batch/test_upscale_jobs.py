@@ -30,11 +30,12 @@ from span_arch.batch.image_stream import upscale_images
 from span_arch.batch.job import until_disk_full
 from span_arch.engine.context import Context
 from span_arch.engine.progress import Progress
-from span_arch.image_files import Animation, Frame, read_header, read_image, read_images, write_images
+from span_arch.image_files import Animation, AnimationFrame, read_header, read_image, read_images, write_images
 from span_arch.image_ops import sizes
 
 from ..faults import Stop, stop_at
-from .samples import animate, draw, film, jobs_for, model, visible_files
+from ..samples import model
+from .sample_files import animate, draw, film, jobs_for, visible_files
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -177,7 +178,7 @@ def test_animation_that_breaks_midway_leaves_no_file() -> None:
     def broken(path: Path) -> Animation:
         whole = read_images(path)
 
-        def frames() -> Iterator[Frame]:
+        def frames() -> Iterator[AnimationFrame]:
             for index, frame in enumerate(whole.frames):
                 if index == 3:
                     raise errors.ImageError("broken in the middle")

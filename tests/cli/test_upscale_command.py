@@ -23,7 +23,7 @@ from span_arch.batch import Job, Outcome
 from span_arch.cli import upscale_command
 from span_arch.cli.exit_codes import ExitCode
 
-from ..batch.samples import draw
+from ..batch.sample_files import draw
 
 
 @pytest.fixture(autouse=True)
@@ -80,18 +80,18 @@ def truncate(path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["in.png", "out.png", "--model", "spanx9"], 3, "Built in are"),
-        (["in.png", "out.png", "--model", "page.pth"], 3, "web page"),
-        (["in.png", "out.png", "--model", "half.param"], 3, "half.bin"),
-        (["none.png", "out.png"], 4, "no file"),
-        (["page.pth", "out.png"], 4, "no picture"),
-        (["damaged.png", "out.png"], 4, "damaged"),
-        (["in.png", "out.xyz"], 5, "no format"),
-        (["in.png", "none/out.png"], 5, "no folder"),
+        (["in.png", "out.png", "--model", "spanx9"], 3, "spanx9"),
+        (["in.png", "out.png", "--model", "page.pth"], 3, "page.pth"),
+        (["in.png", "out.png", "--model", "half.param"], 3, "half"),
+        (["none.png", "out.png"], 4, "none.png"),
+        (["page.pth", "out.png"], 4, "page.pth"),
+        (["damaged.png", "out.png"], 4, "damaged.png"),
+        (["in.png", "out.xyz"], 5, "xyz"),
+        (["in.png", "none/out.png"], 5, "none"),
         (["in.png", "."], 5, "would replace the file itself"),
-        (["alpha.png", "out.jpg"], 5, "transparency"),
-        (["info", "page.pth"], 3, "web page"),
-        (["evaluate", "none", "--model", "spanx2_ch48"], 4, "no folder"),
+        (["alpha.png", "out.jpg"], 5, "out.jpg"),
+        (["info", "page.pth"], 3, "page.pth"),
+        (["evaluate", "none", "--model", "spanx2_ch48"], 4, "none does not exist"),
     ],
 )
 def test_error_gives_a_message_and_an_exit_code(arguments: list[str], code: int, words: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -126,6 +126,7 @@ def test_error_gives_a_message_and_an_exit_code(arguments: list[str], code: int,
         ["in.png", "out.png", "--size", "1920"],
         ["in.png", "out.png", "--size", "1x2x3"],
         ["in.png", "out.png", "--fit", "crop"],
+        ["in.png", "out.png", "--device", "gpu"],
     ],
 )
 def test_wrong_usage_is_reported(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -160,12 +161,12 @@ def test_size_options(options: str, size: tuple[int, int], capsys: pytest.Captur
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ("--scale 0", "give a number above 0"),
-        ("--scale -2", "factor of -2.0"),
-        ("--scale nan", "factor of nan"),
-        ("--size 0x10", "width of 0"),
-        ("--longest -3", "longest side of -3"),
-        ("--megapixels 0", "megapixels of 0.0"),
+        ("--scale 0", "factor is 0.0"),
+        ("--scale -2", "factor is -2.0"),
+        ("--scale nan", "factor is nan"),
+        ("--size 0x10", "width is 0"),
+        ("--longest -3", "longest side is -3"),
+        ("--megapixels 0", "megapixels is 0.0"),
         ("--scale 2 --longest 100", "by --scale and --longest. Give only one"),
         ("--fit fill --longest 100", "--fit fill needs --size, which is missing"),
     ],
@@ -182,7 +183,7 @@ def test_existing_file_is_replaced_only_with_overwrite(capsys: pytest.CaptureFix
     Path("out.png").write_text("mine")
     assert run("in.png", "out.png", "--model", "spanx2_ch48") == 5
     assert Path("out.png").read_text() == "mine"
-    assert "exists already" in capsys.readouterr().err
+    assert "out.png already exists" in capsys.readouterr().err
     assert run("in.png", "out.png", "--model", "spanx2_ch48", "--overwrite") == 0
     assert mode_and_size("out.png") == ("RGB", (40, 28))
 
@@ -237,7 +238,7 @@ def test_second_run_does_the_rest(capsys: pytest.CaptureFixture[str]) -> None:
     assert f"{Path('out/b.png')}: 20x14 to 40x28." in output
     assert "1 done, 1 skipped in" in output
     assert run("a.png", "b.png", "out", "--model", "spanx2_ch48") == 1
-    assert capsys.readouterr().err.count("exists already") == 2
+    assert capsys.readouterr().err.count("already exists") == 2
     assert run("a.png", "--overwrite", "b.png", "--model", "spanx2_ch48", "out") == 0
 
 
@@ -252,15 +253,15 @@ def test_format_and_quality_apply_to_all_files() -> None:
     ("arguments", "code", "words"),
     [
         (["a.png", "b.jpg", "--format", "png"], 2, "--format needs a folder"),
-        (["a.png", "out/", "--format", "exe"], 2, "no format for pictures"),
+        (["a.png", "out/", "--format", "exe"], 2, "exe"),
         (["a.png", "out/", "--format", "png", "--format", "jpg"], 2, "Give only one"),
-        (["a.png", "b.jpg", "--quality", "0"], 2, "expected 1 to 100"),
+        (["a.png", "b.jpg", "--quality", "0"], 2, "quality is 0"),
         (["a.png", "a.png", "--overwrite"], 5, "would replace the file itself"),
         (["a.png", "x/a.png", "out"], 5, "would both be"),
         (["a.png", "x", "a.png"], 5, "is a file"),
         (["c*.png", "out"], 4, "pattern"),
         (["empty", "out"], 4, "no images or videos"),
-        (["text.mp4", "out.mp4"], 4, "cannot be read as a video"),
+        (["text.mp4", "out.mp4"], 4, "text.mp4"),
     ],
 )
 def test_invalid_run_is_reported_before_anything_is_done(

@@ -1,4 +1,4 @@
-"""Tiles: their geometry, by property, and that they cannot be seen in a result."""
+"""The geometry of tiles, by property, and results without seams."""
 
 from __future__ import annotations
 
@@ -19,56 +19,56 @@ from span_arch.models.build import FamilyModel
 from span_arch.streaming.receptive_field import receptive_field
 
 lengths = st.integers(1, 700)
-contexts = st.builds(Halo, halo=st.integers(0, 40), ramp=st.sampled_from([0, 0, 8, 32]), unit=st.sampled_from([1, 1, 2, 4, 7]))
+halos = st.builds(Halo, width=st.integers(0, 40), ramp=st.sampled_from([0, 0, 8, 32]), unit=st.sampled_from([1, 1, 2, 4, 7]))
 
 
-def check(tiles: list[Tile], height: int, width: int, context: Halo) -> None:
+def check(tiles: list[Tile], height: int, width: int, halo: Halo) -> None:
     assert sum(tile.core_pixels for tile in tiles) == height * width
     for tile in tiles:
         for axis, length in ((tile.rows, height), (tile.columns, width)):
             assert axis.read[0] <= axis.kept[0] <= axis.core[0] < axis.core[1] <= axis.kept[1] <= axis.read[1]
-            assert axis.read[0] % context.unit == 0
-            assert axis.kept[0] - axis.read[0] >= context.halo or axis.read[0] == 0
-            assert axis.read[1] - axis.kept[1] >= context.halo or axis.read[1] == length
+            assert axis.read[0] % halo.unit == 0
+            assert axis.kept[0] - axis.read[0] >= halo.width or axis.read[0] == 0
+            assert axis.read[1] - axis.kept[1] >= halo.width or axis.read[1] == length
 
 
-@given(lengths, lengths, st.integers(1, 400), contexts)
-def test_tiles_of_a_side_cover_the_image_once_and_read_their_halo(height: int, width: int, side: int, context: Halo) -> None:
-    tiles = by_side(height, width, side, context)
-    check(tiles, height, width, context)
+@given(lengths, lengths, st.integers(1, 400), halos)
+def test_tiles_of_a_side_cover_the_image_once_and_read_their_halo(height: int, width: int, side: int, halo: Halo) -> None:
+    tiles = by_side(height, width, side, halo)
+    check(tiles, height, width, halo)
     longest = max(max(t.rows.core[1] - t.rows.core[0], t.columns.core[1] - t.columns.core[0]) for t in tiles)
-    assert longest <= max(side, 2 * (context.ramp + context.unit)) + context.unit - 1
+    assert longest <= max(side, 2 * (halo.ramp + halo.unit)) + halo.unit - 1
 
 
-@given(lengths, lengths, st.integers(1, 400), st.builds(Halo, halo=st.integers(0, 40), ramp=st.sampled_from([0, 8, 32])))
-def test_levelled_tiles_read_equally_much_and_no_less_than_before(height: int, width: int, side: int, context: Halo) -> None:
-    tiles = by_side(height, width, side, context)
+@given(lengths, lengths, st.integers(1, 400), st.builds(Halo, width=st.integers(0, 40), ramp=st.sampled_from([0, 8, 32])))
+def test_levelled_tiles_read_equally_much(height: int, width: int, side: int, halo: Halo) -> None:
+    tiles = by_side(height, width, side, halo)
     found = levelled(tiles, height, width)
-    check(found, height, width, context)
+    check(found, height, width, halo)
     assert len({(tile.rows.length, tile.columns.length) for tile in found}) == 1
     assert [(tile.rows.kept, tile.columns.kept) for tile in found] == [(tile.rows.kept, tile.columns.kept) for tile in tiles]
 
 
-@given(lengths, lengths, st.integers(100, 300_000), contexts)
-def test_tiles_of_an_area_keep_to_it_where_that_can_be(height: int, width: int, pixels: int, context: Halo) -> None:
-    tiles = by_area(height, width, pixels, context)
-    check(tiles, height, width, context)
-    if (2 * context.margin + 2 * context.ramp + 5 * context.unit) ** 2 <= pixels:
+@given(lengths, lengths, st.integers(100, 300_000), halos)
+def test_tiles_of_an_area_stay_within_it(height: int, width: int, pixels: int, halo: Halo) -> None:
+    tiles = by_area(height, width, pixels, halo)
+    check(tiles, height, width, halo)
+    if (2 * halo.margin + 2 * halo.ramp + 5 * halo.unit) ** 2 <= pixels:
         assert max(tile.rows.length * tile.columns.length for tile in tiles) <= pixels
 
 
 @given(lengths, st.integers(1, 12), st.sampled_from([0, 2, 8, 32]), st.integers(1, 3))
 def test_weights_of_blended_tiles_add_up_to_one(length: int, parts: int, ramp: int, scale: int) -> None:
-    context = Halo(halo=3, ramp=ramp)
+    halo = Halo(width=3, ramp=ramp)
     parts = min(parts, max(1, length // max(1, 2 * ramp)))
     total = torch.zeros(length * scale)
-    for segment in cut(length, parts, context):
-        total[segment.kept[0] * scale : segment.kept[1] * scale] += torch.tensor(ramp_weights(segment, scale))
+    for interval in cut(length, parts, halo):
+        total[interval.kept[0] * scale : interval.kept[1] * scale] += torch.tensor(ramp_weights(interval, scale))
     torch.testing.assert_close(total, torch.ones_like(total))
 
 
 def smooth(height: int, width: int, frames: int = 1, channels: int = 3) -> Tensor:
-    """A picture without noise, on which these networks amplify rounding until nothing can be compared."""
+    """Return an image without noise, on which these networks would amplify rounding."""
     torch.manual_seed(height * 1000 + width)
     coarse = torch.rand(frames, channels, height // 8 + 2, width // 8 + 2)
     return F.interpolate(coarse, size=(height, width), mode="bicubic").clamp(0, 1).movedim(1, -1)
@@ -81,7 +81,7 @@ def whole(model: FamilyModel, image: Tensor) -> Tensor:
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 200), (200, 1), (2, 3), (97, 150), (101, 33), (500, 41), (64, 64)])
 @pytest.mark.parametrize("tile", [None, 16, 37, 128])
-def test_a_tiled_result_equals_the_untiled_one(height: int, width: int, tile: int | None) -> None:
+def test_tiled_result_equals_untiled(height: int, width: int, tile: int | None) -> None:
     model, image = span_arch.load("spanx2_ch48"), smooth(height, width)
     result = span_arch.upscale(model, image, span_arch.Settings(tile=tile, precision="float32"))
     torch.testing.assert_close(result, whole(model, image), atol=1e-4, rtol=0)
@@ -89,7 +89,7 @@ def test_a_tiled_result_equals_the_untiled_one(height: int, width: int, tile: in
 
 @settings(max_examples=15)
 @given(st.integers(1, 120), st.integers(1, 120), st.integers(1, 150))
-def test_a_tile_of_any_side_leaves_no_trace(height: int, width: int, tile: int) -> None:
+def test_tile_of_any_side_leaves_no_seam(height: int, width: int, tile: int) -> None:
     model = span_arch.from_state_dict(SPAN(feature_channels=8, blocks=1, scale=2, normalisation=None).state_dict())
     image = smooth(height, width)
     torch.testing.assert_close(
@@ -97,14 +97,14 @@ def test_a_tile_of_any_side_leaves_no_trace(height: int, width: int, tile: int) 
     )
 
 
-def test_a_batch_gives_what_its_frames_give() -> None:
+def test_batch_equals_its_frames() -> None:
     model, image = span_arch.load("spanx2_ch48"), smooth(40, 50, frames=3)
     singly = torch.cat([span_arch.upscale(model, frame[None], span_arch.Settings(precision="float32")) for frame in image])
     torch.testing.assert_close(span_arch.upscale(model, image, span_arch.Settings(tile=24)), singly, atol=1e-4, rtol=0)
 
 
 def measured_radius(network: nn.Module, channels: int, reach: int = 40) -> int:
-    """How far the NaN of one pixel spreads, in pixels of the input: float64 and so small an image have no fast algorithms that blur it."""
+    """Return how far the NaN of one pixel spreads, in pixels of the input. In float64, no fast algorithm spreads it further."""
     image = torch.zeros(1, channels, 2 * reach + 1, 2 * reach + 1, dtype=torch.float64)
     image[..., reach, reach] = torch.nan
     with torch.no_grad():
@@ -124,16 +124,16 @@ def measured_radius(network: nn.Module, channels: int, reach: int = 40) -> int:
     ],
     ids=["SPAN", "short SPAN", "Compact", "ESRGAN"],
 )
-def test_the_computed_radius_is_what_the_network_sees(network: nn.Module, radius: int | None) -> None:
-    sight = receptive_field(network)
-    assert sight is not None
+def test_computed_radius_equals_the_measured_one(network: nn.Module, radius: int | None) -> None:
+    field = receptive_field(network)
+    assert field is not None
     measured = measured_radius(network, 3)
-    assert measured <= sight.radius <= measured + 1
-    assert radius in (None, sight.radius)
+    assert measured <= field.radius <= measured + 1
+    assert radius in (None, field.radius)
 
 
 class Brightness(nn.Module):
-    """A network that sees the whole image: it adds a little of the mean. Doubles the size."""
+    """A network that sees the whole image: it doubles the size and mixes in a little of the mean."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -143,7 +143,7 @@ class Brightness(nn.Module):
         return F.interpolate(x * (1 - self.share) + self.share * x.mean((2, 3), keepdim=True), scale_factor=2, mode="nearest")
 
 
-def test_a_network_that_sees_without_end_is_blended() -> None:
+def test_network_that_sees_everything_is_blended() -> None:
     network = Brightness()
     model = ImageModelDescriptor(
         network, network.state_dict(), span_arch.load("spanx2_ch48").architecture, "SR", [], True, True, 2, 3, 3

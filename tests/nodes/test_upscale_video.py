@@ -19,8 +19,8 @@ from span_arch.models.build import FamilyModel
 from span_arch.video import VideoSettings, compose, copy_video, probe, upscale_video
 from span_arch.video.headroom import Beyond
 
-from ..engine.test_upscale import image, model
 from ..faults import Stop
+from ..samples import image, model
 from ..video.test_video_files import assert_same, make, packets, read
 
 pytest.importorskip("av", reason="PyAV is not installed")
@@ -105,7 +105,7 @@ def test_whites_above_white_stay_where_they_are(size: sizes.Size | None) -> None
     way = sizes.route(size, 16, 20, 2)
     results = list(beyond.put_on(iter([torch.ones(*way.size, 3), torch.ones(*way.size, 3)])))
     assert torch.equal(results[1], torch.ones_like(results[1]))
-    exactly = Resize("area", (16, 20), way.whole, way.corner, way.size)
+    exactly = Resize("area", (16, 20), way.whole, way.size)
     over = torch.empty(3, *way.size)
     exactly(torch.relu(frame - 1).movedim(-1, 0) / 4, over)
     under = torch.empty(3, *way.size)

@@ -1,10 +1,9 @@
-"""The files, jobs and model that the tests of this folder share."""
+"""Images, animations and videos of noise, and jobs for them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from fractions import Fraction
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from span_arch import FamilyModel, from_state_dict
-from span_arch.archs.span import SPAN
 from span_arch.batch import Job
-
-
-@cache
-def model() -> FamilyModel:
-    torch.manual_seed(0)
-    return from_state_dict(SPAN(feature_channels=8, blocks=1, scale=2, normalisation=None).state_dict())
 
 
 def noise(mode: str = "RGB", size: tuple[int, int] = (20, 14), seed: int = 0) -> Image.Image:
