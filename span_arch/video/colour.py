@@ -40,10 +40,8 @@ def resolve(layout: Layout, matrix: int, colour_range: int, primaries: int, tran
     and in the formats ``yuvj...``, else limited. RGB is always full.
 
     Args:
-        layout: the layout of the frames.
         matrix, primaries, transfer: code points of H.273.
         colour_range: FFmpeg's number: 0 untagged, 1 limited, 2 full.
-        width, height: the size of a frame, in pixels.
 
     Raises:
         VideoError: the matrix is unknown or not linear.
@@ -79,7 +77,7 @@ def to_image(planes: Sequence[Tensor], layout: Layout, colour: Colour) -> Tensor
         base, span, _ = _scales(layout.depth, full=colour.full)
         channels = ((planes[0] - base) / span)[:, :, None].expand(-1, -1, 3)
         if layout.family == "yuv":
-            channels = _with_chroma(planes, layout, colour) @ _to_rgb(colour.matrix, planes[0].device)
+            channels = _with_chroma(planes, layout, colour) @ torch.inverse(_matrix(colour.matrix)).T.to(planes[0].device, torch.float32)
     return torch.cat((channels, (planes[-1] / peak)[:, :, None]), 2) if layout.alpha else channels.contiguous()
 
 
@@ -99,7 +97,7 @@ def to_planes(image: Tensor, layout: Layout, colour: Colour) -> list[Tensor]:
     if layout.family == "rgb":
         planes = [rgb[:, :, channel] * peak for channel in (1, 2, 0)]
     else:
-        yuv = (rgb @ _from_rgb(colour.matrix, image.device)).permute(2, 0, 1)
+        yuv = (rgb @ _matrix(colour.matrix).T.to(image.device, torch.float32)).permute(2, 0, 1)
         base, span, reach = _scales(layout.depth, full=colour.full)
         planes = [yuv[0] * span + base]
         if layout.family == "yuv":
@@ -151,11 +149,3 @@ def _matrix(number: int) -> Tensor:
     luma = torch.tensor((red, 1 - red - blue, blue), dtype=torch.float64)
     unit = torch.eye(3, dtype=torch.float64)
     return torch.stack((luma, (unit[2] - luma) / (2 - 2 * blue), (unit[0] - luma) / (2 - 2 * red)))
-
-
-def _from_rgb(number: int, device: torch.device) -> Tensor:
-    return _matrix(number).T.to(device, torch.float32)
-
-
-def _to_rgb(number: int, device: torch.device) -> Tensor:
-    return torch.inverse(_matrix(number)).T.to(device, torch.float32)

@@ -10,7 +10,7 @@ from pathlib import Path
 from .._util.files import check_output, replacing
 from .._util.text import first_line, join_words
 from ..errors import OptionError, VideoError
-from ._av import Packet, av
+from ._av import av
 from .demuxer import Demuxer
 from .muxer import Muxer, open_output
 from .source import Source, name_of, no_frames, opened
@@ -54,26 +54,22 @@ def join_segments(
     with opened(source) as container, opened(parts[0]) as first, replacing(target, overwrite=overwrite, durable=True) as temporary:
         demuxer, output = Demuxer(container, name_of(source), start=start, duration=duration), open_output(temporary)
         try:
-            muxer = Muxer(output, temporary, demuxer, lambda output: _add_video(output, first.streams.video[0], demuxer))
+            muxer = Muxer(output, temporary, demuxer, lambda: _add_video(output, first.streams.video[0], demuxer), video_only=False)
         except av.error.FFmpegError as error:
             raise VideoError(
                 f"The segments cannot be joined in a {target.suffix} file ({first_line(error)}). Use another codec."
             ) from error
         with closing(muxer):
-            for packet in merge(_timed(parts), demuxer.other_packets(), key=lambda packet: packet.second):
+            for packet in merge(_timed(parts), demuxer.other_packets(), key=lambda packet: packet.dts * packet.packet.time_base):
                 if packet.packet.stream.container is container:
                     muxer.copy(packet)
                 else:
                     muxer.write(packet, muxer.video)
-        return (*muxer.notes, *(() if demuxer.is_seekable else (Note("not seekable"),)))
+        return (*demuxer.notes, *muxer.notes)
 
 
 def check_alike(parts: Sequence[Path]) -> None:
-    """Check that parts can form one stream.
-
-    Raises:
-        VideoError: a part cannot be read, or differs from the first in a property that decoders only read at the start.
-    """
+    """Raise VideoError if a part cannot be read, or differs from the first in a property that decoders only read at the start."""
     first: dict[str, object] = {}
     for part in parts:
         with opened(part) as container:
@@ -120,20 +116,15 @@ def _timed(parts: Sequence[Path]) -> Iterator[TimedPacket]:
     """
     last: int | None = None
     for part in parts:
-        for packet in _packets(part):
-            assert packet.pts is not None  # the parts were written with times
-            if last is None:
-                last = packet.pts - _LONGEST_DELAY if packet.dts is None else packet.dts
-            else:
-                last = last + 1 if packet.dts is None else max(last + 1, packet.dts)  # Matroska does not store all decoding times
-            yield TimedPacket(packet, packet.pts, last, packet.duration or 0)
-
-
-def _packets(part: Path) -> Iterator[Packet]:
-    with opened(part) as container:
-        try:
-            for packet in container.demux([container.streams.video[0]]):
-                if packet.size:
-                    yield packet
-        except av.error.FFmpegError as error:
-            raise VideoError(f"{part} cannot be read to its end ({first_line(error)}). Delete it, and write that segment again.") from error
+        with opened(part) as container:
+            try:
+                for packet in container.demux([container.streams.video[0]]):
+                    if not packet.size or packet.pts is None:  # the end of the file
+                        continue
+                    if last is None:
+                        last = packet.pts - _LONGEST_DELAY if packet.dts is None else packet.dts
+                    else:
+                        last = last + 1 if packet.dts is None else max(last + 1, packet.dts)  # Matroska does not store all of them
+                    yield TimedPacket(packet, packet.pts, last, packet.duration or 0)
+            except av.error.FFmpegError as error:
+                raise VideoError(f"{part} cannot be read to its end ({first_line(error)}). Delete it, and write it again.") from error

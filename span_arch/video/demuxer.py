@@ -11,6 +11,7 @@ from .._util.text import first_line
 from ..errors import VideoError
 from ._av import Packet, av
 from .source import duration_of, frame_rate_of, is_cover, promised_end, time_base_of, video_stream
+from .video_report import Note
 from .window import Segment, TimedPacket, Window, begin_of
 
 _TOLERANCE = Fraction(1, 4)
@@ -27,8 +28,7 @@ class Demuxer:
         segment: read the video stream alone, from the segment's key frame to its end.
 
     Raises:
-        OptionError: as `Window.of`.
-        VideoError: there is no video stream, or PyAV has no decoder for it.
+        SpanArchError: as `Window.of` and `video_stream`.
     """
 
     def __init__(
@@ -40,8 +40,7 @@ class Demuxer:
         self.time_base, self.rate = time_base_of(self.stream), frame_rate_of(self.stream)
         self.lock = Lock()
         """Held while a packet is read. Hold it to look at the container's streams from another thread."""
-        self.is_seekable = True
-        """Set to False when a search fails."""
+        self.notes: list[Note] = []
         streams = [stream for stream in container.streams if stream.type in ("video", "audio", "subtitle") and not is_cover(stream)]
         self._streams: list[av.stream.Stream] = streams if segment is None else [self.stream]
         self._begins_late = start != 0
@@ -162,4 +161,4 @@ class Demuxer:
         try:
             self.container.seek(position, stream=stream, backward=True)
         except av.error.FFmpegError:  # a container that is not seekable is read from where it is
-            self.is_seekable = False
+            self.notes.append(Note("not seekable"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -161,7 +161,5 @@ def _offered(encoder: Encoder) -> dict[Layout, str]:
 def _colour_for(layout: Layout, colour: Colour) -> Colour:
     """Return the colour encoding of a target whose layout may rule out that of the source."""
     if layout.family == "rgb":
-        return Colour(RGB, True, colour.primaries, colour.transfer)
-    if colour.matrix == RGB:
-        return Colour(BT709, layout.family == "grey", colour.primaries, colour.transfer)
-    return colour
+        return replace(colour, matrix=RGB, full=True)
+    return replace(colour, matrix=BT709, full=layout.family == "grey") if colour.matrix == RGB else colour

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import fields
 from pathlib import Path
-from typing import BinaryIO
 
 from ..engine.settings import Settings
 from ..models.build import Model, adopt
@@ -72,15 +72,10 @@ def _model_values(model: Model) -> dict[str, str]:
 
 def _source_values(source: Source) -> dict[str, str]:
     """Return size and samples of a file, because reading a whole film takes minutes. Changed videos differ in these."""
-    if isinstance(source, (str, Path)):
-        with Path(source).open("rb") as file:
-            return _sampled(file)
-    return _sampled(source)
-
-
-def _sampled(file: BinaryIO) -> dict[str, str]:
-    size, digest = file.seek(0, os.SEEK_END), hashlib.sha256()
-    for number in range(_SAMPLES):
-        file.seek(max(0, size - _SAMPLE) * number // (_SAMPLES - 1))
-        digest.update(file.read(_SAMPLE))
+    digest = hashlib.sha256()
+    with Path(source).open("rb") if isinstance(source, (str, Path)) else nullcontext(source) as file:
+        size = file.seek(0, os.SEEK_END)
+        for number in range(_SAMPLES):
+            file.seek(max(0, size - _SAMPLE) * number // (_SAMPLES - 1))
+            digest.update(file.read(_SAMPLE))
     return {"size": str(size), "content": digest.hexdigest()}

@@ -18,30 +18,15 @@ _PACKED = re.compile(r"(?P<order>[rgba0]{3,4})(24)?")
 
 
 def layout_of(frame: av.VideoFrame) -> Layout:
-    """Return the layout in which `image_of` reads a frame.
-
-    Raises:
-        VideoError: as `planar`.
-    """
+    """Return the layout in which `image_of` reads a frame. Raise VideoError as `planar` does."""
     return planar(frame.format)
 
 
 def colour_of(frame: av.VideoFrame, layout: Layout, context: av.VideoCodecContext) -> Colour:
-    """Return the colour encoding of a frame: from its own tags, else from its decoder's, else by the usual rules.
-
-    Raises:
-        VideoError: as `resolve`.
-    """
+    """Return the colour encoding of a frame from its own tags, else its decoder's, as `resolve` does."""
     matrix = frame.colorspace if frame.colorspace != UNKNOWN else context.colorspace
-    return resolve(
-        layout,
-        int(matrix),
-        int(frame.color_range or context.color_range),
-        int(context.color_primaries),
-        int(context.color_trc),
-        width=frame.width,
-        height=frame.height,
-    )
+    tags = matrix, frame.color_range or context.color_range, context.color_primaries, context.color_trc
+    return resolve(layout, *map(int, tags), width=frame.width, height=frame.height)
 
 
 def image_of(frame: av.VideoFrame, layout: Layout, colour: Colour) -> Tensor:

@@ -54,9 +54,9 @@ class Muxer:
         container: av.container.OutputContainer,
         path: Path,
         demuxer: Demuxer,
-        add_video: Callable[[av.container.OutputContainer], av.VideoStream],
+        add_video: Callable[[], av.VideoStream],
         *,
-        video_only: bool = False,
+        video_only: bool,
     ) -> None:
         self.notes: list[Note] = []
         """The streams that were left out."""
@@ -67,7 +67,7 @@ class Muxer:
             with demuxer.lock:
                 for stream in source.streams:
                     if stream.index == demuxer.stream.index:
-                        self.video = add_video(container)
+                        self.video = add_video()
                         self.video.metadata.update(_current(stream.metadata, "ROTATE"))
                     elif not video_only:
                         self._add_copy(stream)

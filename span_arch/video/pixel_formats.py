@@ -56,8 +56,7 @@ def parse(name: str) -> Layout | None:
 def planar(pixel_format: av.VideoFormat) -> Layout:
     """Return the layout that results when the channels of a pixel format are separated and nothing else changes.
 
-    Raises:
-        VideoError: it has floating-point samples, a Bayer mosaic or another colour model.
+    Raise VideoError for floating-point samples, a Bayer mosaic and other colour models.
     """
     name = pixel_format.name
     if (layout := parse(name)) is not None:

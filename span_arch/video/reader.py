@@ -60,17 +60,12 @@ class VideoReader:
         """The properties of the first frame; None until it is read."""
         self.broken = 0
         """Packets of the window that could not be decoded."""
-        self._notes: list[Note] = []
+        self.notes: list[Note] = []
         self._decoder = decoder_of(demuxer.stream)
         self._durations: dict[int, int] = {}
         self._last: int | None = None
         self._has_frames_outside = False
         self._error: Exception | None = None
-
-    @property
-    def notes(self) -> tuple[Note, ...]:
-        """What is not as in the source, so far."""
-        return (*self._notes, *(() if self.demuxer.is_seekable else (Note("not seekable"),)))
 
     def __iter__(self) -> Iterator[VideoFrame | TimedPacket]:
         """Yield the frames in the order of their times, and the packets of the other streams.
@@ -130,11 +125,13 @@ class VideoReader:
         layout, size = layout_of(frame), (frame.width, frame.height)
         colour = colour_of(frame, layout, self._decoder)
         if self.format is None:
-            self.format = self._format_of(frame, layout, colour)
+            turns, ratio = round(frame.rotation / 90) % 4, Fraction(self.demuxer.stream.sample_aspect_ratio or 1)
+            ratio = 1 / ratio if turns % 2 else ratio
+            self.format = FrameFormat(layout, colour, size, turns, ratio, self.demuxer.time_base, self.demuxer.rate)
             if frame.interlaced_frame:
-                self._notes.append(Note("interlaced"))
+                self.notes.append(Note("interlaced"))
             if any(frame.side_data.get(kind) is not None for kind in _HDR10):
-                self._notes.append(Note("no HDR10 metadata"))
+                self.notes.append(Note("no HDR10 metadata"))
         elif size != self.format.size:
             (width, height), name = self.format.size, self.demuxer.name
             raise VideoError(
@@ -143,8 +140,3 @@ class VideoReader:
             )
         image = image_of(frame, layout, colour)
         return torch.rot90(image, self.format.turns, (0, 1)).contiguous() if self.format.turns else image
-
-    def _format_of(self, frame: av.VideoFrame, layout: Layout, colour: Colour) -> FrameFormat:
-        turns, ratio = round(frame.rotation / 90) % 4, Fraction(self.demuxer.stream.sample_aspect_ratio or 1)
-        ratio = 1 / ratio if turns % 2 else ratio
-        return FrameFormat(layout, colour, (frame.width, frame.height), turns, ratio, self.demuxer.time_base, self.demuxer.rate)

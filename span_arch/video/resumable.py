@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -16,11 +16,10 @@ from ..engine.settings import Settings
 from ..errors import SpanArchError
 from ..models.build import Model
 from .codecs import VideoSettings
-from .concat import join_segments
-from .segment_store import Finished, SegmentStore, open_store
+from .segment_store import SegmentStore, open_store
 from .segments import FRAMES, plan_segments, write_segment
 from .source import Source, name_of, no_frames
-from .video_report import Note, VideoReport
+from .video_report import VideoReport
 from .window import Segment
 
 
@@ -82,9 +81,13 @@ def join_finished(
         store.clear()
         raise no_frames(name_of(source))
     with mentioning_finished(store):
-        left_out = join_segments(source, store.parts, store.joined, start=start, duration=duration, overwrite=True)
-        store.deliver(overwrite=overwrite)
-    return _combined(finished, left_out)
+        left_out = store.join(source, start=start, duration=duration, overwrite=overwrite)
+    reports, videos = [one.report for one in finished if one.report is not None], [one.video for one in finished]
+    frames, seconds = sum(one.frames for one in reports), sum(one.seconds for one in reports)
+    report = replace(reports[-1], frames=frames, seconds=seconds, recovered=total(one.recovered for one in reports))
+    notes = dict.fromkeys([*(note for one in videos for note in one.notes), *left_out])  # each once
+    encoder, broken = next(one.encoder for one in videos if one.encoder), sum(one.broken for one in videos)
+    return report, VideoReport(sum(one.frames for one in videos), broken, encoder, tuple(notes))
 
 
 @contextmanager
@@ -104,17 +107,3 @@ def _progress_of(segment: Segment, store: SegmentStore, listener: ProgressListen
     before = sum(one.frames for one in store.segments if one.index in store.finished)
     frames = sum(one.frames for one in store.segments)
     return lambda progress: listener(replace(progress, frame=before + progress.frame, frames=frames))
-
-
-def _combined(finished: Sequence[Finished], left_out: Sequence[Note]) -> tuple[Report, VideoReport]:
-    """Combine the reports of all segments. Each difference from the source is listed once."""
-    reports, videos = [one.report for one in finished if one.report is not None], [one.video for one in finished]
-    report = replace(
-        reports[-1],
-        frames=sum(one.frames for one in reports),
-        seconds=sum(one.seconds for one in reports),
-        recovered=total(one.recovered for one in reports),
-    )
-    notes = dict.fromkeys([*(note for one in videos for note in one.notes), *left_out])
-    frames, broken = sum(one.frames for one in videos), sum(one.broken for one in videos)
-    return report, VideoReport(frames, broken, next(one.encoder for one in videos if one.encoder), tuple(notes))

@@ -18,7 +18,7 @@ from ..engine.settings import Settings
 from ..errors import OptionError, OutputError
 from ..models.build import Model
 from .codecs import VideoSettings, encoders
-from .concat import check_alike
+from .concat import check_alike, join_segments
 from .fingerprint import Fingerprint, differences, digest_of, fingerprint_of
 from .source import Source, opened
 from .video_report import Note, VideoReport
@@ -62,16 +62,6 @@ class SegmentStore:
         return self.path / f"{segment.index:05}{self._target.suffix}"
 
     @property
-    def parts(self) -> list[Path]:
-        """The files of all segments."""
-        return [self.part(segment) for segment in self.segments]
-
-    @property
-    def joined(self) -> Path:
-        """The file to join the segments in."""
-        return self.path / f"whole{self._target.suffix}"
-
-    @property
     def missing(self) -> list[Segment]:
         """The segments that are not finished."""
         return [segment for segment in self.segments if segment.index not in self.finished]
@@ -95,11 +85,14 @@ class SegmentStore:
         with replacing(self.path / _MANIFEST, overwrite=True, durable=True) as temporary:
             temporary.write_text(json.dumps(manifest, indent=1), encoding="utf-8")
 
-    def deliver(self, *, overwrite: bool) -> None:
-        """Move the joined file to the target, and clear the folder. Raise OutputError if the target exists or cannot be written."""
+    def join(self, source: Source, *, start: float, duration: float, overwrite: bool) -> tuple[Note, ...]:
+        """Join all segments to the target, and clear the folder. Arguments, result and errors are as in `join_segments`."""
+        whole, parts = self.path / f"whole{self._target.suffix}", [self.part(segment) for segment in self.segments]
+        left_out = join_segments(source, parts, whole, start=start, duration=duration, overwrite=True)
         check_output(self._target, overwrite=overwrite)
-        move(self.joined, self._target)
+        move(whole, self._target)
         self.clear()
+        return left_out
 
     def clear(self) -> None:
         """Delete the manifest and the segments. Files of others stay, and so does the folder then."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -46,11 +46,7 @@ def opened(source: Source) -> Generator[av.container.InputContainer]:
 
 
 def video_stream(container: av.container.InputContainer, name: str) -> av.VideoStream:
-    """Return the first video stream. Cover images do not count.
-
-    Raises:
-        VideoError: there is none, or PyAV has no decoder for it.
-    """
+    """Return the first video stream that is not a cover image. Raise VideoError if there is none, or no decoder for it."""
     streams = [stream for stream in container.streams.video if not is_cover(stream)]
     if not streams:
         types = ", ".join(sorted({stream.type for stream in container.streams})) or "none"
@@ -68,12 +64,10 @@ def is_cover(stream: av.stream.Stream) -> bool:
 def decoder_of(stream: av.VideoStream) -> av.VideoCodecContext:
     """Return the decoder of a stream. VP8 and VP9 with alpha need libvpx, because FFmpeg's own decoders drop alpha."""
     context = stream.codec_context
-    if stream.metadata.get("alpha_mode") == "1" and context.codec.canonical_name in ("vp8", "vp9"):
-        name = {"vp8": "libvpx", "vp9": "libvpx-vp9"}[context.codec.canonical_name]
-        try:
+    name = {"vp8": "libvpx", "vp9": "libvpx-vp9"}.get(context.codec.canonical_name)
+    if stream.metadata.get("alpha_mode") == "1" and name is not None:
+        with suppress(av.error.FFmpegError):  # without libvpx, alpha is lost
             return cast("av.VideoCodecContext", av.CodecContext.create(name, "r"))
-        except av.error.FFmpegError:  # this PyAV lacks libvpx: alpha is lost
-            pass
     context.thread_type = "SLICE"  # decoders with a thread for each frame report broken frames late and inexactly
     return context
 
@@ -111,11 +105,7 @@ def frame_rate_of(stream: av.VideoStream) -> Fraction:
 
 
 def first_frame(container: av.container.InputContainer, stream: av.VideoStream, name: str) -> av.VideoFrame:
-    """Return the first frame that can be decoded.
-
-    Raises:
-        VideoError: there is none.
-    """
+    """Return the first frame that can be decoded. Raise VideoError if there is none."""
     error: Exception | None = None
     packets, decoder = container.demux(stream), decoder_of(stream)
     while True:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 from torch import Tensor
@@ -34,14 +33,8 @@ _AHEAD = 3
 _MOST_PACKETS = 256
 """Packets of other streams that wait for the next frame."""
 
-
-@dataclass(frozen=True)
-class _Batch:
-    """A frame, and the packets of other streams before it in the file."""
-
-    frame: VideoFrame | None
-    """None: there are only packets."""
-    packets: Sequence[TimedPacket]
+_Batch = tuple[VideoFrame | None, list[TimedPacket]]
+"""A frame, if there is one, and the packets of other streams before it in the file."""
 
 
 def unchanged(frames: Iterator[Tensor]) -> Iterator[Tensor]:
@@ -93,33 +86,27 @@ def copy_video(
     with opened(source) as container:
         demuxer = Demuxer(container, name_of(source), start=start, duration=duration)
 
-        def report_progress(frames: int) -> None:
+        def report(frames: int) -> None:
             if progress is not None:
                 progress(Progress(frames, 0, max(frames, demuxer.expected_frames)))
 
         with replacing(target, overwrite=overwrite) as temporary:
-            report, error = transcode(demuxer, temporary, transform, settings, report_progress)
+            result, error = transcode(demuxer, temporary, transform, settings, report, video_only=False)
             if error is None:
-                return report
-            if not report.frames:
+                return result
+            if not result.frames:
                 raise error
             part = target.with_name(f"{target.stem}.part{target.suffix}")
             temporary.replace(part)
-            raise with_context(error, f"The {report.frames} finished frames are in {part}.") from error
+            raise with_context(error, f"The {result.frames} finished frames are in {part}.") from error
 
 
 def transcode(
-    demuxer: Demuxer,
-    path: Path,
-    transform: Transform,
-    settings: VideoSettings,
-    report_progress: Callable[[int], None] = lambda frames: None,
-    *,
-    video_only: bool = False,
+    demuxer: Demuxer, path: Path, transform: Transform, settings: VideoSettings, report: Callable[[int], None], *, video_only: bool
 ) -> tuple[VideoReport, SpanArchError | None]:
     """Write the window of a demuxer to a file. An error of this library is returned, after all finished frames have been written.
 
-    ``report_progress`` receives the number of finished frames. ``video_only`` leaves out everything else in the source.
+    ``report`` receives the number of finished frames. ``video_only`` leaves out everything else in the source.
     """
     reader = VideoReader(demuxer)
 
@@ -128,17 +115,18 @@ def transcode(
         encoding = choose_encoding(path, settings, reader.format, (image.shape[1], image.shape[0]))
         return VideoWriter(path, demuxer, encoding, video_only=video_only)
 
-    writer, error = run(reader, open_writer, transform, report_progress)
+    writer, error = run(reader, open_writer, transform, report)
+    notes = (*demuxer.notes, *reader.notes)
     if writer is None:
-        return VideoReport(0, reader.broken, "", reader.notes), error
-    return VideoReport(writer.frames, reader.broken, writer.encoding.encoder, (*reader.notes, *writer.notes)), error
+        return VideoReport(0, reader.broken, "", notes), error
+    return VideoReport(writer.frames, reader.broken, writer.encoding.encoder, (*notes, *writer.notes)), error
 
 
 def run(
     items: Iterable[VideoFrame | TimedPacket],
     open_writer: Callable[[Tensor], VideoWriter],
     transform: Transform,
-    report_progress: Callable[[int], None],
+    report: Callable[[int], None],
 ) -> tuple[VideoWriter | None, SpanArchError | None]:
     """Read in one thread, transform in the caller's, and write in another. ``open_writer`` receives the first result.
 
@@ -152,7 +140,7 @@ def run(
             pool.submit(_read, items, decoded)
             writing = pool.submit(_write, finished, open_writer)
             try:
-                _transform(decoded, finished, transform, report_progress)
+                _transform(decoded, finished, transform, report)
             except SpanArchError as error:
                 decoded.fail(error)
                 finished.finish(error)
@@ -167,41 +155,39 @@ def run(
 
 def _read(items: Iterable[VideoFrame | TimedPacket], decoded: Channel[_Batch]) -> None:
     packets: list[TimedPacket] = []
-    failure: BaseException | None = None
     try:
         for item in items:
-            if isinstance(item, VideoFrame):
-                decoded.put(_Batch(item, packets))
+            frame = item if isinstance(item, VideoFrame) else None
+            if isinstance(item, TimedPacket):
+                packets.append(item)
+            if frame is not None or len(packets) == _MOST_PACKETS:
+                decoded.put((frame, packets))
                 packets = []
-                continue
-            packets.append(item)
-            if len(packets) == _MOST_PACKETS:
-                decoded.put(_Batch(None, packets))
-                packets = []
+        decoded.put((None, packets))
     except BaseException as error:
-        failure = error
-    decoded.put(_Batch(None, packets))
-    decoded.finish(failure)
+        decoded.finish(error)
+    else:
+        decoded.finish()
 
 
-def _transform(decoded: Channel[_Batch], finished: Channel[_Batch], transform: Transform, report_progress: Callable[[int], None]) -> None:
+def _transform(decoded: Channel[_Batch], finished: Channel[_Batch], transform: Transform, report: Callable[[int], None]) -> None:
     times: deque[tuple[int, int]] = deque()
-    packets: list[TimedPacket] = []
+    waiting: list[TimedPacket] = []
     count = 0
 
     def send(frame: VideoFrame | None) -> None:
-        nonlocal packets
-        batch, packets = _Batch(frame, packets), []
-        finished.put(batch)
+        nonlocal waiting
+        packets, waiting = waiting, []
+        finished.put((frame, packets))
 
     def images() -> Iterator[Tensor]:
-        for batch in decoded:
-            packets.extend(batch.packets)
-            if batch.frame is None:
+        for frame, packets in decoded:
+            waiting.extend(packets)
+            if frame is None:
                 send(None)
             else:
-                times.append((batch.frame.pts, batch.frame.duration))
-                yield batch.frame.image
+                times.append((frame.pts, frame.duration))
+                yield frame.image
 
     given = images()
     for image in transform(given):
@@ -209,7 +195,7 @@ def _transform(decoded: Channel[_Batch], finished: Channel[_Batch], transform: T
             raise VideoError("The transform yielded more frames than it received. Expected one for each.")
         send(VideoFrame(image, *times.popleft()))
         count += 1
-        report_progress(count)
+        report(count)
     if times or next(given, None) is not None:
         raise VideoError(f"The transform ended after {count} frames, but received more. Expected one for each.")
 
@@ -217,28 +203,25 @@ def _transform(decoded: Channel[_Batch], finished: Channel[_Batch], transform: T
 def _write(finished: Channel[_Batch], open_writer: Callable[[Tensor], VideoWriter]) -> tuple[VideoWriter | None, SpanArchError | None]:
     writer: VideoWriter | None = None
     failure: SpanArchError | None = None
-    packets: list[TimedPacket] = []
+    waiting: list[TimedPacket] = []
     with ExitStack() as files:
         try:
-            for batch in finished:
-                packets.extend(batch.packets)
-                if batch.frame is not None and writer is None:
-                    writer = files.enter_context(open_writer(batch.frame.image))
+            for frame, packets in finished:
+                waiting += packets
+                if frame is not None and writer is None:
+                    writer = files.enter_context(closing(open_writer(frame.image)))
                 if writer is not None:
-                    for packet in packets:
-                        writer.copy(packet)
-                    packets.clear()
-                    if batch.frame is not None:
-                        writer.write(batch.frame)
+                    writer.write(frame, waiting)
+                    waiting.clear()
         except SpanArchError as error:  # also one of the transform; the finished frames are still written
             finished.fail(error)
             failure = error
         except BaseException as error:
             finished.fail(error)
             raise
-        if writer is not None:
-            try:
+        try:
+            if writer is not None:
                 writer.finish()
-            except SpanArchError as error:
-                failure = failure or error
+        except SpanArchError as error:
+            failure = failure or error
     return writer, failure

@@ -42,11 +42,6 @@ class TimedPacket:
     dts: int
     duration: int
 
-    @property
-    def second(self) -> Fraction:
-        """The decoding time in seconds."""
-        return self.dts * self.packet.time_base
-
 
 @dataclass(frozen=True)
 class Window:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from types import TracebackType
 from typing import cast
 
 import torch
@@ -22,7 +22,7 @@ from .window import TimedPacket
 
 
 class VideoWriter:
-    """A video file that is open for writing until the end of a ``with`` block. Methods may raise OSError.
+    """A video file that is open for writing. Methods may raise OSError.
 
     Args:
         path: the file.
@@ -41,7 +41,7 @@ class VideoWriter:
         self.encoding, self._durations = encoding, dict[int, int]()
         container = open_output(path, encoding.source.time_base if video_only else None)
         try:
-            self._muxer = Muxer(container, path, demuxer, encoding.add_stream, video_only=video_only)
+            self._muxer = Muxer(container, path, demuxer, lambda: encoding.add_stream(container), video_only=video_only)
         except av.error.FFmpegError as error:
             width, height = encoding.size
             raise VideoError(
@@ -49,23 +49,20 @@ class VideoWriter:
                 f"({first_line(error)}). Try another codec, quality or preset."
             ) from error
 
-    def __enter__(self) -> VideoWriter:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._muxer.close()
-
     @property
     def notes(self) -> tuple[Note, ...]:
         """What is not as in the source."""
         return (*self._muxer.notes, *self.encoding.notes)
 
-    def copy(self, packet: TimedPacket) -> None:
-        """Write a packet of another stream, if the container holds that stream."""
-        self._muxer.copy(packet)
+    def write(self, frame: VideoFrame | None, packets: Iterable[TimedPacket] = ()) -> None:
+        """Write packets of other streams, if the container holds these, and encode a frame, if there is one.
 
-    def write(self, frame: VideoFrame) -> None:
-        """Encode a frame. Raise VideoError if the image has another size than the encoding, or the encoder fails."""
+        Raise VideoError if the image has another size than the encoding, or the encoder fails.
+        """
+        for packet in packets:
+            self._muxer.copy(packet)
+        if frame is None:
+            return
         (height, width), encoding = frame.image.shape[:2], self.encoding
         if (width, height) != encoding.image_size:
             first = "{}x{}".format(*encoding.image_size)
@@ -80,6 +77,10 @@ class VideoWriter:
     def finish(self) -> None:
         """Write the frames that the encoder has held back. Raise VideoError if it fails. No frame can follow."""
         self._encode(None)
+
+    def close(self) -> None:
+        """Close the file, which then has everything that was written."""
+        self._muxer.close()
 
     def _encode(self, frame: av.VideoFrame | None) -> None:
         try:

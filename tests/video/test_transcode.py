@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -178,9 +178,9 @@ def test_memory_does_not_grow_with_the_length(tmp_path: Path) -> None:
     before_writer: list[int] = []
 
     class SlowWriter(VideoWriter):
-        def write(self, frame: VideoFrame) -> None:
+        def write(self, frame: VideoFrame | None, packets: Iterable[TimedPacket] = ()) -> None:
             time.sleep(0.004)
-            super().write(frame)
+            super().write(frame, packets)
             before_writer.append(decoded - self.frames)
 
     def slow(frames: Iterator[Tensor]) -> Iterator[Tensor]:
@@ -207,7 +207,7 @@ def test_memory_does_not_grow_with_the_length(tmp_path: Path) -> None:
         writer, error = run(counted(reader), open_writer, slow, lambda frames: None)
     assert error is None
     assert writer is not None
-    assert writer.frames == len(before_writer) == len(before_transform) == 40
+    assert writer.frames == len(before_transform) == 40
     assert max(before_transform) <= 4
     assert max(before_writer) <= 9
     assert read(tmp_path / "b.mkv")[1] == [index * Fraction(1, 25) for index in range(40)]
