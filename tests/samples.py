@@ -11,10 +11,11 @@ from span_arch.archs.span import SPAN
 from span_arch.models.build import FamilyModel, Model
 
 
-def model(channels: int = 3, scale: int = 2, blocks: int = 2) -> FamilyModel:
-    """Return a small SPAN with random weights."""
+def small_model(channels: int = 3, scale: int = 2, blocks: int = 2, out_channels: int | None = None) -> FamilyModel:
+    """Return a small SPAN with random weights, always the same."""
     torch.manual_seed(0)
-    network = SPAN(in_channels=channels, out_channels=channels, feature_channels=8, blocks=blocks, scale=scale, normalisation=None)
+    out_channels = channels if out_channels is None else out_channels
+    network = SPAN(in_channels=channels, out_channels=out_channels, feature_channels=8, blocks=blocks, scale=scale, normalisation=None)
     return span_arch.from_state_dict(network.state_dict())
 
 
@@ -22,6 +23,11 @@ def image(height: int = 60, width: int = 90, channels: int = 3, frames: int = 1)
     """Return (frames, height, width, channels) in 0..1 without noise, on which random networks would amplify rounding."""
     torch.manual_seed(1)
     return F.interpolate(torch.rand(frames, channels, 9, 9), size=(height, width), mode="bicubic").clamp(0, 1).movedim(1, -1).contiguous()
+
+
+def random_image(height: int = 20, width: int = 28, channels: int = 3, frames: int = 1) -> Tensor:
+    """Return (frames, height, width, channels) of noise in 0..1, always the same."""
+    return torch.rand(frames, height, width, channels, generator=torch.Generator().manual_seed(1))
 
 
 def whole(network: Model, frames: Tensor) -> Tensor:

@@ -18,13 +18,13 @@ from span_arch.archs.span import SPAN
 from span_arch.models.build import FamilyModel, adopt
 from span_arch.streaming import Stream
 
-from .samples import image, model
+from .samples import image, small_model
 
 
 @pytest.mark.parametrize("of_model", [1, 3, 4])
 @pytest.mark.parametrize("of_image", [1, 3, 4])
 def test_every_image_runs_through_every_network(of_image: int, of_model: int) -> None:
-    result = upscale(model(of_model), image(channels=of_image, frames=2), Settings(tile=32))
+    result = upscale(small_model(of_model), image(channels=of_image, frames=2), Settings(tile=32))
     assert result.shape == (2, 120, 180, of_image)
     assert result.dtype is torch.float32
     assert 0 <= float(result.min()) <= float(result.max()) <= 1
@@ -32,8 +32,8 @@ def test_every_image_runs_through_every_network(of_image: int, of_model: int) ->
 
 def test_opaque_alpha_does_not_change_the_colours() -> None:
     frames = image()
-    result = upscale(model(), torch.cat([frames, torch.ones(1, 60, 90, 1)], -1))
-    assert torch.equal(result[..., :3], upscale(model(), frames))
+    result = upscale(small_model(), torch.cat([frames, torch.ones(1, 60, 90, 1)], -1))
+    assert torch.equal(result[..., :3], upscale(small_model(), frames))
     assert bool((result[..., 3] == 1).all())
 
 
@@ -41,37 +41,37 @@ def test_alpha_is_resized() -> None:
     frames = image(channels=4)
     frames[..., 3] = 0
     frames[:, :, 45:, 3] = 1
-    alpha = upscale(model(), frames)[..., 3]
+    alpha = upscale(small_model(), frames)[..., 3]
     assert bool((alpha[:, :, :80] == 0).all())
     assert bool((alpha[:, :, 100:] > 0.999999).all())
 
 
 def test_grey_network_upscales_each_colour_alone() -> None:
     frames = image()
-    result = upscale(model(1), frames)
+    result = upscale(small_model(1), frames)
     for channel in range(3):
-        alone = upscale(model(1), frames[..., channel : channel + 1])
+        alone = upscale(small_model(1), frames[..., channel : channel + 1])
         torch.testing.assert_close(result[..., channel : channel + 1], alone, atol=1e-5, rtol=0)
 
 
 def test_image_may_have_any_floating_type_and_layout() -> None:
     frames = image()
     strided = frames.movedim(-1, 1).contiguous().movedim(1, -1)
-    expected = upscale(model(), frames)
-    torch.testing.assert_close(upscale(model(), strided), expected, atol=1e-5, rtol=0)
-    half = upscale(model(), frames.half())
+    expected = upscale(small_model(), frames)
+    torch.testing.assert_close(upscale(small_model(), strided), expected, atol=1e-5, rtol=0)
+    half = upscale(small_model(), frames.half())
     assert half.dtype is torch.float32
     torch.testing.assert_close(half, expected, atol=1e-2, rtol=0)
 
 
 def test_caller_allocates_the_result() -> None:
-    result = upscale(model(), image(), context=Context(allocate=lambda shape: torch.empty(tuple(shape), dtype=torch.float16)))
+    result = upscale(small_model(), image(), context=Context(allocate=lambda shape: torch.empty(tuple(shape), dtype=torch.float16)))
     assert result.dtype is torch.float16
 
 
 def test_progress_runs_from_zero_to_one() -> None:
     events: list[Progress] = []
-    upscale(model(), image(frames=2), Settings(tile=32), Context(progress=events.append))
+    upscale(small_model(), image(frames=2), Settings(tile=32), Context(progress=events.append))
     shares = [event.done for event in events]
     assert (shares[0], shares[-1]) == (0, 1)
     assert shares == sorted(shares)
@@ -87,7 +87,7 @@ def test_preview_of_an_image_grows_over_a_dim_copy() -> None:
         previews.append(preview.clone())
 
     frames = torch.full((1, 60, 90, 3), 0.8)
-    result = upscale(model(), frames, Settings(tile=32), Context(progress=listen))
+    result = upscale(small_model(), frames, Settings(tile=32), Context(progress=listen))
     assert previews[0].shape == (120, 180, 3)
     torch.testing.assert_close(previews[0], torch.full_like(previews[0], 0.2))
     torch.testing.assert_close(previews[-1], result[0])
@@ -97,7 +97,7 @@ def test_preview_of_an_image_grows_over_a_dim_copy() -> None:
 
 def test_preview_of_a_batch_is_its_last_finished_image() -> None:
     previews: list[Tensor | None] = []
-    result = upscale(model(), image(frames=2), context=Context(progress=lambda event: previews.append(event.preview())))
+    result = upscale(small_model(), image(frames=2), context=Context(progress=lambda event: previews.append(event.preview())))
     assert previews[0] is None
     assert previews[-1] is not None
     torch.testing.assert_close(previews[-1], result[1])
@@ -119,7 +119,7 @@ def test_preview_of_a_batch_is_its_last_finished_image() -> None:
 )
 def test_bad_image_is_refused_with_the_reason(bad: Tensor, words: str) -> None:
     with pytest.raises(errors.ImageError, match=words):
-        upscale(model(), bad)
+        upscale(small_model(), bad)
 
 
 @pytest.mark.parametrize("setting", [{"tile": 0}, {"tile": -4}, {"precision": "float8"}])
@@ -158,12 +158,12 @@ def test_result_that_does_not_fit_is_reported_in_gigabytes() -> None:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
     with pytest.raises(errors.OutOfMemoryError, match=r"3 images of 4000x2000 pixels take 0\.3 GB"):
-        upscale(model(), torch.zeros(1, 1, 1, 3).expand(3, 1000, 2000, 3), context=Context(allocate=full))
+        upscale(small_model(), torch.zeros(1, 1, 1, 3).expand(3, 1000, 2000, 3), context=Context(allocate=full))
 
 
 @pytest.mark.parametrize("tile", [None, 32])
 def test_no_copy_of_the_network_outlives_the_run(tile: int | None) -> None:
-    network = model()
+    network = small_model()
     gc.disable()
     try:
         upscale(network, image(), Settings(tile=tile))

@@ -15,7 +15,7 @@ from span_arch.image_files import read_header, read_image, read_images
 from span_arch.image_ops import sizes
 from span_arch.video import VideoSettings
 
-from ..samples import model
+from ..samples import small_model
 from .sample_files import animate, draw, jobs_for, visible_files
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -58,10 +58,10 @@ def test_header_counts_frames(name: str) -> None:
 def test_forecast_comes_true(size: Any) -> None:
     jobs = jobs_for([draw("a.png"), draw("b.png", "RGBA"), animate("c.gif")], settings=Settings(size=size))
     before = visible_files()
-    expected = [forecast(model(), job) for job in jobs]
-    total = estimate(model(), [(job, one) for job, one in zip(jobs, expected, strict=True) if one is not None])
+    expected = [forecast(small_model(), job) for job in jobs]
+    total = estimate(small_model(), [(job, one) for job, one in zip(jobs, expected, strict=True) if one is not None])
     assert visible_files() == before
-    outcomes = list(upscale_jobs(model(), jobs))
+    outcomes = list(upscale_jobs(small_model(), jobs))
     assert [(one.source_size, one.result_size, one.frames) for one in expected if one] == [
         (outcome.source_size, outcome.result_size, outcome.frames) for outcome in outcomes
     ]
@@ -74,7 +74,7 @@ def test_forecast_comes_true(size: Any) -> None:
 def test_forecast_reports_failures_and_skipped_files() -> None:
     source = draw("a.png", "RGBA")
     Path("b.png").touch()
-    assert forecast(model(), Job(source, Path("b.png"), existing="skip")) is None
+    assert forecast(small_model(), Job(source, Path("b.png"), existing="skip")) is None
     for job, error in (
         (Job(source, Path("b.png")), errors.OutputError),
         (Job(source, Path("b.jpg")), errors.OutputError),
@@ -83,5 +83,5 @@ def test_forecast_reports_failures_and_skipped_files() -> None:
         (Job(source, Path("c.mp4"), video=VideoSettings("vp8")), errors.OptionError),
     ):
         with pytest.raises(error):
-            forecast(model(), job)
-    assert forecast(model(), Job(source, Path("none/c.png"), make_folder=True)) is not None
+            forecast(small_model(), job)
+    assert forecast(small_model(), Job(source, Path("none/c.png"), make_folder=True)) is not None

@@ -34,7 +34,7 @@ from span_arch.image_files import Animation, AnimationFrame, read_header, read_i
 from span_arch.image_ops import sizes
 
 from ..faults import Stop, stop_at
-from ..samples import model
+from ..samples import small_model
 from .sample_files import animate, draw, film, jobs_for, visible_files
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -59,12 +59,12 @@ def assert_helper_threads_ended() -> None:
 def test_images_of_all_modes_and_sizes_equal_those_upscaled_alone() -> None:
     kinds = [("RGB", (20, 14)), ("RGB", (20, 14)), ("RGBA", (20, 14)), ("L", (9, 30)), ("P", (20, 14)), ("RGB", (1, 1))]
     sources = [draw(f"in/{index}.png", mode, size, seed=index) for index, (mode, size) in enumerate(kinds)]
-    outcomes = list(upscale_jobs(model(), jobs_for(sources)))
+    outcomes = list(upscale_jobs(small_model(), jobs_for(sources)))
     assert [outcome.job.source for outcome in outcomes] == sources
     assert states(outcomes) == ["done"] * len(sources)
     for source, outcome in zip(sources, outcomes, strict=True):
         image = read_image(source).image
-        expected = span_arch.upscale(model(), image)
+        expected = span_arch.upscale(small_model(), image)
         torch.testing.assert_close(read_image(outcome.job.target).image, expected, atol=0.51 / 255, rtol=0)
         assert (outcome.source_size, outcome.result_size) == (tuple(image.shape[1:3]), tuple(expected.shape[1:3]))
     assert str(outcomes[0]) == f"{Path('out/0.png')}: 20x14 to 40x28."
@@ -73,13 +73,13 @@ def test_images_of_all_modes_and_sizes_equal_those_upscaled_alone() -> None:
 @pytest.mark.parametrize("name", ["a.gif", "a.webp", "a.png"])
 def test_animation_keeps_its_frames_and_durations(name: str) -> None:
     source = animate(name)
-    outcome = run_job(model(), Job(source, Path(f"large-{name}")))
+    outcome = run_job(small_model(), Job(source, Path(f"large-{name}")))
     assert (outcome.state, outcome.frames) == ("done", 4)
     small, large = read_images(source), read_images(Path(f"large-{name}"))
     assert [frame.duration for frame in large.frames] == [frame.duration for frame in small.frames]
     assert {tuple(frame.image.shape) for frame in large.frames} == {(1, 28, 40, 3)}
     if name != "a.gif":  # which is limited to 256 colours
-        expected = span_arch.upscale(model(), torch.cat([frame.image for frame in small.frames]))
+        expected = span_arch.upscale(small_model(), torch.cat([frame.image for frame in small.frames]))
         torch.testing.assert_close(torch.cat([frame.image for frame in large.frames]), expected, atol=0.51 / 255, rtol=0)
 
 
@@ -87,7 +87,7 @@ def test_each_job_uses_its_own_settings() -> None:
     source = draw("a.png")
     wanted = [Settings(), Settings(size=sizes.Exact(7, 5)), Settings(ensemble=True), Settings()]
     jobs = [Job(source, Path(f"{index}.webp"), one, quality=50) for index, one in enumerate(wanted)]
-    assert [outcome.result_size for outcome in upscale_jobs(model(), jobs)] == [(28, 40), (5, 7), (28, 40), (28, 40)]
+    assert [outcome.result_size for outcome in upscale_jobs(small_model(), jobs)] == [(28, 40), (5, 7), (28, 40), (28, 40)]
     headers = [read_header(job.target) for job in jobs]
     assert [(header.height, header.width) for header in headers] == [(28, 40), (5, 7), (28, 40), (28, 40)]
 
@@ -95,17 +95,17 @@ def test_each_job_uses_its_own_settings() -> None:
 def test_existing_target_is_kept_skipped_or_replaced() -> None:
     source = draw("a.png")
     Path("b.png").write_text("mine")
-    assert isinstance(run_job(model(), Job(source, Path("b.png"))).error, errors.OutputError)
-    skipped = run_job(model(), Job(Path("none.png"), Path("b.png"), existing="skip"))
+    assert isinstance(run_job(small_model(), Job(source, Path("b.png"))).error, errors.OutputError)
+    skipped = run_job(small_model(), Job(Path("none.png"), Path("b.png"), existing="skip"))
     assert (skipped.state, str(skipped)) == ("skipped", "b.png: skipped because it exists.")
     assert Path("b.png").read_text() == "mine"
-    assert run_job(model(), Job(source, Path("b.png"), existing="replace")).state == "done"
+    assert run_job(small_model(), Job(source, Path("b.png"), existing="replace")).state == "done"
     assert read_header(Path("b.png")).width == 40
 
 
 def test_jobs_and_outcomes_can_be_pickled() -> None:
     jobs = jobs_for([draw("a.png"), Path("none.png")], settings=Settings(size=sizes.Longest(30)))
-    outcomes = [run_job(model(), job) for job in pickle.loads(pickle.dumps(jobs))]
+    outcomes = [run_job(small_model(), job) for job in pickle.loads(pickle.dumps(jobs))]
     assert [str(outcome) for outcome in pickle.loads(pickle.dumps(outcomes))] == [str(outcome) for outcome in outcomes]
     assert states(outcomes) == ["done", "failed"]
 
@@ -118,7 +118,7 @@ def test_few_images_are_held_however_many_there_are() -> None:
         read += 1
         return read_images(path)
 
-    for done, _ in enumerate(upscale_images(model(), jobs_for(sources), read=counted)):
+    for done, _ in enumerate(upscale_images(small_model(), jobs_for(sources), read=counted)):
         time.sleep(0.01)
         most = max(most, read - done)
     assert most <= 9  # two waiting and one being read, one in the network, one being written, and outcomes that nobody has taken yet
@@ -136,7 +136,7 @@ def test_images_and_videos_can_be_mixed() -> None:
         Job(animate("c.gif"), Path("c.mkv")),
     ]
     items: list[str] = []
-    outcomes = list(upscale_jobs(model(), jobs, Context(progress=lambda event: items.append(event.item.source.name))))
+    outcomes = list(upscale_jobs(small_model(), jobs, Context(progress=lambda event: items.append(event.item.source.name))))
     assert states(outcomes) == ["done", "done", "failed", "failed", "done", "done"]
     assert (outcomes[1].frames, outcomes[1].result_size) == (3, (48, 64))
     assert video.probe(Path("out/film.mkv")).width == 64
@@ -164,7 +164,7 @@ def test_failing_files_do_not_stop_the_others() -> None:
         Job(good[1], Path("good1.png/a.png"), make_folder=True),
     ]
     jobs = [unreadable[0], *jobs_for(good[:1]), *unreadable[1:], *unwritable, *jobs_for(good[1:])]
-    outcomes = {outcome.job: outcome for outcome in upscale_jobs(model(), jobs)}
+    outcomes = {outcome.job: outcome for outcome in upscale_jobs(small_model(), jobs)}
     assert outcomes.keys() == set(jobs)
     assert {job.target.name for job in jobs if outcomes[job].state == "done"} == {"good0.png", "good1.png", "good2.png"}
     assert {type(outcomes[job].error) for job in unreadable} == {errors.ImageError}
@@ -186,7 +186,7 @@ def test_animation_that_breaks_midway_leaves_no_file() -> None:
 
         return Animation(frames(), whole.info, whole.count)
 
-    (outcome,) = upscale_images(model(), jobs_for([source]), read=broken)
+    (outcome,) = upscale_images(small_model(), jobs_for([source]), read=broken)
     assert str(outcome.error) == "broken in the middle"
     assert not list(Path("out").iterdir())
 
@@ -216,7 +216,7 @@ def test_only_images_that_the_network_fails_on_fail(bad: list[bool], group: int,
             sources.append(Path(folder, f"{index}.gif"))
             still, last = Image.new("L", (4, 3), 60), Image.new("L", (4, 3), 255 if is_bad else 90)
             (still if animated else last).save(sources[-1], save_all=animated, **({"append_images": [last]} if animated else {}))
-        outcomes = list(upscale_images(model(), jobs_for(sources, f"{folder}/out"), upscale=upscale))
+        outcomes = list(upscale_images(small_model(), jobs_for(sources, f"{folder}/out"), upscale=upscale))
         expected = {source: "failed" if is_bad else "done" for source, is_bad in zip(sources, bad, strict=True)}
         assert len(outcomes) == len(bad)
         assert {outcome.job.source: outcome.state for outcome in outcomes} == expected
@@ -228,7 +228,7 @@ def test_unexpected_error_is_reported_as_a_bug() -> None:
     def breaks(_: Path) -> Animation:
         raise ZeroDivisionError("by zero")
 
-    (outcome,) = upscale_images(model(), jobs_for([draw("a.png")]), read=breaks)
+    (outcome,) = upscale_images(small_model(), jobs_for([draw("a.png")]), read=breaks)
     assert "failed unexpectedly (ZeroDivisionError: by zero)" in str(outcome)
 
 
@@ -241,7 +241,7 @@ def test_full_disk_ends_the_run(number: int) -> None:
         write_images(path, animation, **options)
 
     jobs = jobs_for([draw(f"{index}.png") for index in range(9)])
-    outcomes = list(until_disk_full(upscale_images(model(), jobs, write=write)))
+    outcomes = list(until_disk_full(upscale_images(small_model(), jobs, write=write)))
     assert states(outcomes) == ["done", "done", "failed"]
     assert isinstance(outcomes[-1].error, errors.DiskFullError)
     assert all(read_header(path).width == 40 for path in Path("out").iterdir())
@@ -254,7 +254,7 @@ def test_progress_reaches_the_end_of_each_job() -> None:
     sources = [draw("a.png"), animate("b.gif"), draw("c.png", size=(30, 30)), draw("d.png", size=(30, 30))]
     events: dict[str, list[Progress]] = {}
     context = Context(progress=lambda event: events.setdefault(event.item.source.name, []).append(event))
-    list(upscale_jobs(model(), jobs_for(sources), context))
+    list(upscale_jobs(small_model(), jobs_for(sources), context))
     assert {name: one[-1].frame for name, one in events.items()} == {"a.png": 1, "b.gif": 4, "c.png": 1, "d.png": 1}
     for one in events.values():
         assert {event.frames for event in one} == {one[-1].frame}
@@ -265,14 +265,14 @@ def test_progress_reaches_the_end_of_each_job() -> None:
 def test_exception_from_progress_ends_the_run_without_half_written_files() -> None:
     jobs = jobs_for([draw(f"{index}.png", seed=index) for index in range(6)])
     with pytest.raises(Stop):
-        list(upscale_jobs(model(), jobs, Context(progress=stop_at(8))))
+        list(upscale_jobs(small_model(), jobs, Context(progress=stop_at(8))))
     assert all(read_header(path).width == 40 for path in Path("out").iterdir())
     assert_helper_threads_ended()
 
 
 def test_closing_the_iterator_ends_the_run_without_half_written_files() -> None:
     jobs = jobs_for([draw(f"{index}.png", seed=index) for index in range(8)])
-    outcomes = upscale_jobs(model(), jobs)
+    outcomes = upscale_jobs(small_model(), jobs)
     assert next(outcomes).job is jobs[0]
     outcomes.close()
     written = sorted(Path("out").iterdir())
@@ -286,10 +286,10 @@ def test_stopped_video_keeps_its_segments_only_with_resume(resume: bool) -> None
     pytest.importorskip("av", reason="PyAV is not installed")
     job = Job(film("film.nut"), Path("film.mkv"), resume=resume)
     with pytest.raises(Stop):
-        run_job(model(), job, Context(progress=stop_at(2)))
+        run_job(small_model(), job, Context(progress=stop_at(2)))
     assert Path("film.mkv.segments").is_dir() == resume
     assert not Path("film.mkv").exists()
-    assert run_job(model(), job).state == "done"
+    assert run_job(small_model(), job).state == "done"
     assert visible_files() == {"film.nut", "film.mkv"}
 
 
@@ -300,7 +300,7 @@ def test_exception_from_progress_ends_a_video() -> None:
         raise LookupError
 
     with pytest.raises(LookupError):
-        run_job(model(), Job(film("film.nut"), Path("film.mkv")), Context(progress=cancel))
+        run_job(small_model(), Job(film("film.nut"), Path("film.mkv")), Context(progress=cancel))
     assert visible_files() == {"film.nut"}
 
 

@@ -14,7 +14,7 @@ from torch._dynamo.utils import counters
 from span_arch import Settings, upscale
 from span_arch.engine.compiled import Compiled
 
-from ..samples import image, model, whole
+from ..samples import image, small_model, whole
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -38,7 +38,7 @@ class Compiler:
 
 
 def test_network_is_compiled_for_one_shape(monkeypatch: pytest.MonkeyPatch) -> None:
-    compiler, network, frames = Compiler(monkeypatch), model(), image(90, 110, frames=2)
+    compiler, network, frames = Compiler(monkeypatch), small_model(), image(90, 110, frames=2)
     result = upscale(network, frames, Settings(tile=32, compiled=True, precision="float32"))
     torch.testing.assert_close(result, whole(network, frames), atol=1e-5, rtol=0)
     assert len(compiler.shapes) == 2 * 3 * 4
@@ -53,7 +53,7 @@ def test_other_shapes_run_uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_without_a_compiler_the_network_runs_uncompiled(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    compiler, network, frames = Compiler(monkeypatch, RuntimeError("Failed to find a C++ compiler")), model(), image(frames=2)
+    compiler, network, frames = Compiler(monkeypatch, RuntimeError("Failed to find a C++ compiler")), small_model(), image(frames=2)
     with caplog.at_level(logging.WARNING):
         result = upscale(network, frames, Settings(compiled=True, precision="float32"))
     torch.testing.assert_close(result, whole(network, frames), atol=1e-5, rtol=0)
@@ -71,7 +71,7 @@ def test_out_of_memory_is_not_taken_for_a_missing_compiler(monkeypatch: pytest.M
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="there is no C++ compiler, which torch.compile needs on a CPU")
 def test_torch_compiles_a_network_just_once() -> None:
-    network, frames = model(blocks=1), image(40, 60, frames=2)
+    network, frames = small_model(blocks=1), image(40, 60, frames=2)
     before = counters["stats"]["unique_graphs"]
     for _ in range(2):
         result = upscale(network, frames, Settings(compiled=True, precision="float32"))

@@ -17,7 +17,7 @@ from span_arch.engine.seamless import margins
 from span_arch.image_files import read_image
 from span_arch.image_ops.metrics import quality
 
-from ..small import random_image, small_model
+from ..samples import random_image, small_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

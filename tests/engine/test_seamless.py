@@ -15,7 +15,7 @@ from span_arch import FamilyModel, Settings
 from span_arch.archs.spanf3 import SPANF3
 from span_arch.engine.seamless import margins
 
-from ..small import random_image, small_model
+from ..samples import random_image, small_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -28,7 +28,7 @@ from span_arch.models.build import FamilyModel
 from span_arch.streaming import Stream
 
 from ..faults import Stop, stop_at
-from ..samples import image, model, whole
+from ..samples import image, small_model, whole
 from .doubles import SMALL_CACHE, Strips
 
 FLOAT32 = Settings(precision="float32")
@@ -44,13 +44,13 @@ def count_strips(network: FamilyModel, frames: Tensor, settings: Settings) -> in
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 300), (300, 1), (2, 3), (97, 150), (40, 700)])
 def test_streamed_result_equals_the_whole(height: int, width: int) -> None:
-    network, frames, strips = model(), image(height, width, frames=2), Strips()
+    network, frames, strips = small_model(), image(height, width, frames=2), Strips()
     torch.testing.assert_close(upscale(network, frames, FLOAT32, strips.context()), whole(network, frames), atol=1e-5, rtol=0)
     assert len(strips.sizes) >= 2 * (height + 9) / max(8, (48 << 10) / (32 * width))
 
 
 def test_wide_image_is_cut_into_columns() -> None:
-    network, frames, strips = model(), image(30, 2500), Strips()
+    network, frames, strips = small_model(), image(30, 2500), Strips()
     torch.testing.assert_close(upscale(network, frames, FLOAT32, strips.context()), whole(network, frames), atol=1e-5, rtol=0)
     assert max(columns for _, columns in strips.sizes) < 450
 
@@ -105,7 +105,7 @@ def test_networks_of_other_loaders_are_streamed_in_float32(kind: str) -> None:
 
 
 def test_progress_is_reported_around_every_strip() -> None:
-    network, frames = model(), image(frames=2)
+    network, frames = small_model(), image(frames=2)
     events: list[Progress] = []
     strips = Strips()
     upscale(network, frames, context=strips.context(progress=events.append))
@@ -120,7 +120,7 @@ def test_progress_is_reported_around_every_strip() -> None:
 
 
 def test_out_of_memory_at_any_strip_shrinks_the_following() -> None:
-    network, frames = model(), image()
+    network, frames = small_model(), image()
     expected = whole(network, frames)
     for fault in range(1, count_strips(network, frames, FLOAT32) + 1):
 
@@ -140,7 +140,7 @@ def test_out_of_memory_at_any_strip_shrinks_the_following() -> None:
 
 @pytest.mark.parametrize("limit", [1500, 700, 500])
 def test_size_that_does_not_fit_is_not_tried_twice(limit: int) -> None:
-    network, frames = model(), image(60, 200, frames=2)
+    network, frames = small_model(), image(60, 200, frames=2)
     failed: list[tuple[int, int]] = []
 
     def fail_large(number: int, size: tuple[int, int], rows: Tensor) -> Tensor:
@@ -161,7 +161,7 @@ def test_no_memory_at_all_is_an_error() -> None:
 
     strips = Strips(fail)
     with pytest.raises(errors.OutOfMemoryError, match=rf"not enough memory on 'cpu' even for a piece of \d+x{SMALLEST_STRIP} pixels"):
-        upscale(model(), image(), context=strips.context())
+        upscale(small_model(), image(), context=strips.context())
     assert len(strips.sizes) == len(set(strips.sizes))
     assert min(columns for _, columns in strips.sizes) <= SMALLEST_COLUMNS + 9
 
@@ -173,12 +173,12 @@ def test_stream_without_room_to_begin_with_is_made_smaller() -> None:
                 raise MemoryError
             return super().__call__(plan, weights, height, width, strip, *others)
 
-    result = upscale(model(), image(), FLOAT32, Scarce().context())
-    torch.testing.assert_close(result, whole(model(), image()), atol=1e-5, rtol=0)
+    result = upscale(small_model(), image(), FLOAT32, Scarce().context())
+    torch.testing.assert_close(result, whole(small_model(), image()), atol=1e-5, rtol=0)
 
 
 def test_infinity_at_any_strip_is_redone_in_float32_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
-    network, frames, bfloat16 = model(), image(), Settings(precision="bfloat16")
+    network, frames, bfloat16 = small_model(), image(), Settings(precision="bfloat16")
     expected = whole(network, frames)
     redone = 0
     for fault in range(1, count_strips(network, frames, bfloat16) + 1):
@@ -204,12 +204,12 @@ def test_nan_in_float32_is_an_error() -> None:
     strips = Strips(lambda number, size, rows: rows * torch.nan)
     for precision in ("auto", "float32", "bfloat16"):
         with pytest.raises(errors.NotFiniteError, match="NaN or infinity"):
-            upscale(model(), image(), Settings(precision=precision), strips.context())
+            upscale(small_model(), image(), Settings(precision=precision), strips.context())
 
 
 @pytest.mark.parametrize("precision", ["auto", "bfloat16"])
 def test_cancelling_at_any_strip_changes_nothing(precision: Precision) -> None:
-    network, frames, settings = model(), image(), Settings(precision=precision)
+    network, frames, settings = small_model(), image(), Settings(precision=precision)
     before = {key: tensor.clone() for key, tensor in network.model.state_dict().items()}
     addresses = [parameter.data_ptr() for parameter in network.model.parameters()]
     original = frames.clone()
@@ -222,7 +222,7 @@ def test_cancelling_at_any_strip_changes_nothing(precision: Precision) -> None:
 
 
 def test_cached_plan_does_not_keep_a_model_alive() -> None:
-    network = model()
+    network = small_model()
     upscale(network, image())
     reference = weakref.ref(network.model)
     del network
@@ -246,8 +246,8 @@ def test_failed_stream_is_released_before_cached_memory_is_returned() -> None:
         return rows
 
     probes = replace(Watched(fail_second).context().probes, give_back=lambda device: alive.append(made[-1]() is not None))
-    result = upscale(model(), image(), FLOAT32, Context(probes=probes))
-    torch.testing.assert_close(result, whole(model(), image()), atol=1e-5, rtol=0)
+    result = upscale(small_model(), image(), FLOAT32, Context(probes=probes))
+    torch.testing.assert_close(result, whole(small_model(), image()), atol=1e-5, rtol=0)
     assert alive == [False]
 
 
@@ -258,7 +258,7 @@ def test_failed_stream_is_released_before_cached_memory_is_returned() -> None:
 @pytest.mark.parametrize(("height", "width"), [(400, 64), (200, 300)])
 def test_memory_of_a_strip_is_known_beforehand(precision: Precision, height: int, width: int) -> None:
     requests: list[int] = []
-    network, frames, settings = model(blocks=4), image(height, width), Settings(precision=precision)
+    network, frames, settings = small_model(blocks=4), image(height, width), Settings(precision=precision)
     context = Context(room=lambda wanted: requests.append(wanted) or 1 << 40, probes=Probes(cache=SMALL_CACHE))
     upscale(network, frames, settings, context)
     known = requests[0] * MEMORY_SHARE
@@ -279,21 +279,21 @@ def stream_bytes(network: FamilyModel, frames: Tensor, settings: Settings) -> in
 
 
 def test_memory_does_not_grow_with_rows() -> None:
-    network = model()
+    network = small_model()
     low, high = (stream_bytes(network, torch.rand(1, 1, 1, 3).expand(1, rows, 64, 3), FLOAT32) for rows in (300, 3000))
     assert high <= 1.1 * low
 
 
 def test_memory_does_not_grow_with_frames() -> None:
-    network = model()
+    network = small_model()
     low, high = (stream_bytes(network, torch.rand(1, 1, 1, 3).expand(frames, 60, 64, 3), FLOAT32) for frames in (1, 10))
     assert high <= 1.1 * low
 
 
 def test_model_that_does_more_than_its_network_is_run_as_it_is_called() -> None:
-    wrapped = nn.Sequential(model().model)  # whose state dict is not of the family, so that it is not fused
+    wrapped = nn.Sequential(small_model().model)  # whose state dict is not of the family, so that it is not fused
     network = ImageModelDescriptor(
-        wrapped, wrapped.state_dict(), model().architecture, "SR", [], True, True, 2, 3, 3, call_fn=lambda module, x: 1 - module(x)
+        wrapped, wrapped.state_dict(), small_model().architecture, "SR", [], True, True, 2, 3, 3, call_fn=lambda module, x: 1 - module(x)
     )
     for tile in (None, 32):
         result = upscale(network, image(), Settings(precision="float32", tile=tile))

@@ -17,7 +17,7 @@ from span_arch.engine.tile_runner import MEMORY_SHARE, footprint_of
 from span_arch.engine.transfer import Transfer
 
 from ..faults import Stop, stop_at
-from ..samples import image, model, whole
+from ..samples import image, small_model, whole
 from .doubles import Tiles
 
 FLOAT32 = Settings(precision="float32")
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @pytest.mark.parametrize("limit", [6000, 3000, 1500])
 def test_out_of_memory_is_answered_by_smaller_tiles(limit: int) -> None:
-    network, frames = model(), image(120, 130)
+    network, frames = small_model(), image(120, 130)
 
     def fail_large(number: int, batch: Tensor, run: Callable[[], Tensor]) -> Tensor:
         if batch.shape[-2] * batch.shape[-1] > limit:
@@ -45,7 +45,7 @@ def test_out_of_memory_is_answered_by_smaller_tiles(limit: int) -> None:
 
 
 def test_only_the_failed_tile_is_redone() -> None:
-    network, frames, failures = model(), image(64, 256), [1]
+    network, frames, failures = small_model(), image(64, 256), [1]
 
     def fail_third(number: int, batch: Tensor, run: Callable[[], Tensor]) -> Tensor:
         if number == 3 and failures:
@@ -68,7 +68,7 @@ def test_no_memory_at_all_is_an_error() -> None:
         raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
 
     with pytest.raises(errors.OutOfMemoryError, match=r"not enough memory on 'cpu' even for a piece of \d+x\d+ pixels"):
-        upscale(model(), image(), context=Tiles(fail).context())
+        upscale(small_model(), image(), context=Tiles(fail).context())
 
 
 def test_other_errors_of_torch_end_the_run() -> None:
@@ -78,12 +78,12 @@ def test_other_errors_of_torch_end_the_run() -> None:
     for busy_pixels in (0, 1 << 20):
         tiles = Tiles(fail, busy_pixels)
         with pytest.raises(RuntimeError, match="illegal memory access"):
-            upscale(model(), image(), context=tiles.context())
+            upscale(small_model(), image(), context=tiles.context())
         assert len(tiles.shapes) == 1
 
 
 def test_nan_in_half_precision_is_redone_in_float32_and_reported_once(caplog: pytest.LogCaptureFixture) -> None:
-    network, frames, reports = model(), image(), list[Report]()
+    network, frames, reports = small_model(), image(), list[Report]()
 
     def overflow(number: int, batch: Tensor, run: Callable[[], Tensor]) -> Tensor:
         return run() if batch.dtype is torch.float32 else torch.full_like(run(), torch.nan)
@@ -99,13 +99,13 @@ def test_nan_in_half_precision_is_redone_in_float32_and_reported_once(caplog: py
 
 def test_infinity_in_float32_is_an_error() -> None:
     with pytest.raises(errors.NotFiniteError, match="NaN or infinity"):
-        upscale(model(), image(), context=Tiles(lambda number, batch, run: run() * torch.inf).context())
+        upscale(small_model(), image(), context=Tiles(lambda number, batch, run: run() * torch.inf).context())
 
 
 @pytest.mark.parametrize("fault", ["none", "cancelled", "memory", "NaN"])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_model_and_image_are_left_as_they_were(fault: str, precision: str) -> None:
-    network, frames = model(), image()
+    network, frames = small_model(), image()
     network.model.train()
     before = {key: tensor.clone() for key, tensor in network.model.state_dict().items()}
     addresses = [parameter.data_ptr() for parameter in network.model.parameters()]
@@ -143,7 +143,7 @@ class Identity(nn.Module):
 
 def test_network_that_returns_its_input_does_not_change_the_image() -> None:
     module = Identity()
-    network = ImageModelDescriptor(module, module.state_dict(), model().architecture, "SR", [], True, True, 1, 3, 3)
+    network = ImageModelDescriptor(module, module.state_dict(), small_model().architecture, "SR", [], True, True, 1, 3, 3)
     frames = image() * 2 - 0.5
     original = frames.clone()
     result = upscale(network, frames, FLOAT32, Tiles().context())
@@ -162,7 +162,7 @@ def test_memory_of_a_network_is_known_before_it_runs() -> None:
 
 
 def test_tiles_keep_within_the_free_memory() -> None:
-    network, requests = model(), list[int]()
+    network, requests = small_model(), list[int]()
     need, tiles = footprint(network).peak, Tiles()
 
     def room(wanted: int) -> int:
@@ -180,7 +180,7 @@ def test_tiles_keep_within_the_free_memory() -> None:
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_frames_run_side_by_side_as_many_as_help(channels: int) -> None:
-    network, frames = model(), image(40, 60, frames=5, channels=channels)
+    network, frames = small_model(), image(40, 60, frames=5, channels=channels)
     one_by_one = upscale(network, frames, FLOAT32)
     tiles = Tiles(busy_pixels=2 * 40 * 60)
     torch.testing.assert_close(upscale(network, frames, FLOAT32, tiles.context()), one_by_one, atol=1e-5, rtol=0)
@@ -188,7 +188,7 @@ def test_frames_run_side_by_side_as_many_as_help(channels: int) -> None:
 
 
 def test_tiles_side_by_side_have_one_shape() -> None:
-    network, frames = model(), image(100, 150, frames=2)
+    network, frames = small_model(), image(100, 150, frames=2)
     tiles = Tiles(busy_pixels=2 << 12)
     room = int(footprint_of(network).peak * 4096 / MEMORY_SHARE)
     result = upscale(network, frames, FLOAT32, tiles.context(room=lambda wanted: room))
@@ -199,7 +199,7 @@ def test_tiles_side_by_side_have_one_shape() -> None:
 
 def test_tiles_of_a_chosen_size_run_alone() -> None:
     tiles = Tiles(busy_pixels=1 << 20)
-    upscale(model(), image(40, 60, frames=2), Settings(tile=32), tiles.context())
+    upscale(small_model(), image(40, 60, frames=2), Settings(tile=32), tiles.context())
     assert {shape[0] for shape in tiles.shapes} == {1}
 
 
@@ -220,7 +220,7 @@ def test_one_batch_is_brought_back_while_the_next_is_computed() -> None:
 
             return wait
 
-    network, frames = model(), image(40, 60, frames=4)
+    network, frames = small_model(), image(40, 60, frames=4)
     context = Tiles(busy_pixels=1).context(probes={"transfer": Slow})
     torch.testing.assert_close(upscale(network, frames, FLOAT32, context), whole(network, frames), atol=1e-5, rtol=0)
     assert max(most) == 4  # two batches, each a result and its sums
@@ -228,7 +228,7 @@ def test_one_batch_is_brought_back_while_the_next_is_computed() -> None:
 
 
 def test_out_of_memory_at_any_batch_runs_its_frames_alone() -> None:
-    network, frames = model(), image(40, 60, frames=6)
+    network, frames = small_model(), image(40, 60, frames=6)
     for fault in (1, 2, 3):
 
         def fail_once(number: int, batch: Tensor, run: Callable[[], Tensor], fault: int = fault) -> Tensor:
@@ -249,7 +249,7 @@ def test_out_of_memory_at_any_batch_runs_its_frames_alone() -> None:
 
 
 def test_infinity_in_a_batch_is_redone_for_its_frame_alone() -> None:
-    network, frames, reports = model(), image(40, 60, frames=6), list[Report]()
+    network, frames, reports = small_model(), image(40, 60, frames=6), list[Report]()
 
     def overflow(number: int, batch: Tensor, run: Callable[[], Tensor]) -> Tensor:
         output = run()
@@ -265,7 +265,7 @@ def test_infinity_in_a_batch_is_redone_for_its_frame_alone() -> None:
 
 
 def test_cancelling_at_any_batch_changes_nothing() -> None:
-    network, frames = model(), image(40, 60, frames=5)
+    network, frames = small_model(), image(40, 60, frames=5)
     before = {key: tensor.clone() for key, tensor in network.model.state_dict().items()}
     for last in range(1, 7):
         with pytest.raises(Stop):

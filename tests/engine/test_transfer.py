@@ -12,7 +12,7 @@ from torch import Tensor
 from span_arch import Settings, upscale
 from span_arch.engine.transfer import Overlapped
 
-from ..samples import image, model, whole
+from ..samples import image, small_model, whole
 from .doubles import Tiles
 
 CPU = torch.device("cpu")
@@ -49,7 +49,7 @@ def overlapped(device: torch.device) -> Overlapped:
 
 
 def test_result_through_overlapped_copies_equals_the_whole() -> None:
-    network, frames = model(), image(40, 60, frames=3)
+    network, frames = small_model(), image(40, 60, frames=3)
     context = Tiles(busy_pixels=1).context(probes={"transfer": overlapped})
     torch.testing.assert_close(upscale(network, frames, Settings(precision="float32"), context), whole(network, frames), atol=1e-5, rtol=0)
 

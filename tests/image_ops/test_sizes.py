@@ -22,7 +22,7 @@ from span_arch.engine.context import Probes
 from span_arch.engine.pipeline import canvas_in_any_memory, plan_upscale, resize_in_any_memory
 from span_arch.image_ops.sizes import Exact, Factor, Longest, Megapixels, Shortest, Size, route
 
-from ..small import random_image, small_model
+from ..samples import random_image, small_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -10,7 +10,7 @@ import span_arch
 from span_arch import Context, Settings, errors
 from span_arch.image_ops.transparency import bleed
 
-from ..small import random_image, small_model
+from ..samples import random_image, small_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

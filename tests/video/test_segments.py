@@ -14,7 +14,7 @@ from span_arch.video import Segment, VideoSettings, join_segments, plan_segments
 from span_arch.video.demuxer import Demuxer
 from span_arch.video.source import opened
 
-from ..samples import model
+from ..samples import small_model
 from .films import FFV1, KEYS, UNEVEN, Planes, assert_same, av, film, packets, read, turn
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -25,7 +25,7 @@ def join(source: Path, target: Path, frames: int, video: VideoSettings, **window
     segments = plan_segments(source, frames, **window)
     parts = [target.with_name(f"{segment.index}{target.suffix}") for segment in segments]
     for segment, part in reversed(list(zip(segments, parts, strict=True))):
-        report, video_report = write_segment(model(), source, segment, part, video=video)
+        report, video_report = write_segment(small_model(), source, segment, part, video=video)
         assert report is not None
         assert report.frames == video_report.frames == segment.frames
     join_segments(source, parts, target, **window)
@@ -58,7 +58,7 @@ def assert_same_file(path: Path, other: Path) -> None:
 def test_joined_segments_decode_to_their_parts_at_the_times_of_the_whole(tmp_path: Path, codec: str, suffix: str, frames: int) -> None:
     source, video = film(tmp_path / "a.mp4", size=(64, 64)), VideoSettings(codec)
     parts = join(source, tmp_path / f"joined{suffix}", frames, video)
-    upscale_video(model(), source, tmp_path / f"whole{suffix}", None, video)
+    upscale_video(small_model(), source, tmp_path / f"whole{suffix}", None, video)
     found, times = read(tmp_path / f"joined{suffix}")
     assert_same(found, [frame for part in parts for frame in read(part)[0]])
     assert times == read(tmp_path / f"whole{suffix}")[1]
@@ -88,7 +88,7 @@ WINDOWS = [{"start": 0.2}, {"start": 0.15, "duration": 0.4}, {"start": -0.5, "du
 def test_lossless_segments_equal_the_whole(tmp_path: Path, kind: str, window: dict[str, float]) -> None:
     suffix, pixel_format, codec, options = SOURCES[kind]
     source = film(tmp_path / f"a{suffix}", pixel_format, codec, options=options, ratio=Fraction(4, 3), size=(64, 64))
-    upscale_video(model(), source, tmp_path / "whole.mkv", None, FFV1, **window)
+    upscale_video(small_model(), source, tmp_path / "whole.mkv", None, FFV1, **window)
     join(source, tmp_path / "joined.mkv", 3, FFV1, **window)
     (found, times), (expected, expected_times) = read(tmp_path / "joined.mkv"), read(tmp_path / "whole.mkv")
     assert_same(found, expected)
@@ -100,7 +100,7 @@ def test_rotated_frames_and_alpha_are_as_in_the_whole(tmp_path: Path) -> None:
     source = film(tmp_path / "a.mp4")
     turn(source, (0, -1, 1, 0))
     for codec, suffix in (("ffv1", ".mkv"), ("h264", ".mp4")):
-        upscale_video(model(), source, tmp_path / f"whole{suffix}", None, VideoSettings(codec))
+        upscale_video(small_model(), source, tmp_path / f"whole{suffix}", None, VideoSettings(codec))
         join(source, tmp_path / f"joined{suffix}", 6, VideoSettings(codec))
         assert_same_file(tmp_path / f"joined{suffix}", tmp_path / f"whole{suffix}")
     assert_same(read(tmp_path / "joined.mkv")[0], read(tmp_path / "whole.mkv")[0])
@@ -127,7 +127,7 @@ def test_subtitles_chapters_and_attachments_are_as_in_the_whole(tmp_path: Path, 
             if packet.size:
                 packet.stream = streams[packet.stream.index]
                 container.mux(packet)
-    upscale_video(model(), source, tmp_path / "whole.mkv", None, FFV1, **window)
+    upscale_video(small_model(), source, tmp_path / "whole.mkv", None, FFV1, **window)
     join(source, tmp_path / "joined.mkv", 6, FFV1, **window)
     assert_same_file(tmp_path / "joined.mkv", tmp_path / "whole.mkv")
     assert packets(tmp_path / "joined.mkv", "subtitle") == packets(tmp_path / "whole.mkv", "subtitle") != []
@@ -143,7 +143,7 @@ def test_plans_are_reproducible_and_can_be_pickled(tmp_path: Path) -> None:
     assert [segment.frames for segment in segments] == [6, 6, 6, 2]
     assert [segment.first for segment in segments] == [None, UNEVEN[6], UNEVEN[12], UNEVEN[18]]
     assert [segment.end for segment in segments] == [UNEVEN[6], UNEVEN[12], UNEVEN[18], None]
-    reports = write_segment(model(), source, segments[3], tmp_path / "3.mp4")
+    reports = write_segment(small_model(), source, segments[3], tmp_path / "3.mp4")
     assert pickle.loads(pickle.dumps(reports)) == reports
     with pytest.raises(OptionError, match="number of frames in a segment is 0"):
         plan_segments(source, 0)
@@ -154,7 +154,7 @@ def test_a_segment_is_found_from_any_seek_position(tmp_path: Path) -> None:
     segment = plan_segments(source, 5)[2]
     results: list[list[Planes]] = []
     for seek in (segment.seek, 0, 10**9):
-        write_segment(model(), source, replace(segment, seek=seek), tmp_path / "2.mkv", video=FFV1, overwrite=True)
+        write_segment(small_model(), source, replace(segment, seek=seek), tmp_path / "2.mkv", video=FFV1, overwrite=True)
         results.append(read(tmp_path / "2.mkv")[0])
     assert_same(results[1], results[0])
     assert_same(results[2], results[0])
@@ -169,8 +169,8 @@ def test_only_the_packets_around_a_segment_are_read(tmp_path: Path) -> None:
 def test_a_video_without_times_is_one_segment(tmp_path: Path) -> None:
     source = film(tmp_path / "a.h264", times=list(range(20)), time_base=Fraction(1, 25), audio=False)
     assert plan_segments(source, 6) == [Segment(0, 0, 0, None, None, 0, None, 0)]
-    upscale_video(model(), source, tmp_path / "whole.mkv", None, FFV1)
-    write_segment(model(), source, plan_segments(source, 6)[0], tmp_path / "0.mkv", video=FFV1)
+    upscale_video(small_model(), source, tmp_path / "whole.mkv", None, FFV1)
+    write_segment(small_model(), source, plan_segments(source, 6)[0], tmp_path / "0.mkv", video=FFV1)
     join_segments(source, [tmp_path / "0.mkv"], tmp_path / "joined.mkv")
     assert_same(read(tmp_path / "joined.mkv")[0], read(tmp_path / "whole.mkv")[0])
 
@@ -178,8 +178,8 @@ def test_a_video_without_times_is_one_segment(tmp_path: Path) -> None:
 def test_parts_that_do_not_match_are_reported(tmp_path: Path) -> None:
     source = film(tmp_path / "a.mp4")
     first, second, *_ = plan_segments(source, 6)
-    write_segment(model(), source, first, tmp_path / "0.mp4", video=VideoSettings())
-    write_segment(model(), source, second, tmp_path / "1.mp4", video=VideoSettings(preset="ultrafast"))
+    write_segment(small_model(), source, first, tmp_path / "0.mp4", video=VideoSettings())
+    write_segment(small_model(), source, second, tmp_path / "1.mp4", video=VideoSettings(preset="ultrafast"))
     with pytest.raises(VideoError, match=r"1\.mp4 does not match .*0\.mp4: encoder headers differ"):
         join_segments(source, [tmp_path / "0.mp4", tmp_path / "1.mp4"], tmp_path / "joined.mp4")
     with pytest.raises(OptionError, match=r"Expected the suffix \.mkv"):
