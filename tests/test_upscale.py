@@ -113,7 +113,7 @@ def test_preview_of_a_batch_is_its_last_finished_image() -> None:
         (torch.zeros(1, 3, 4, 6), "6 channels"),
         (torch.zeros(1, 0, 4, 3), "no pixels"),
         (torch.zeros(0, 4, 4, 3), "no pixels"),
-        (torch.full((1, 4, 4, 3), torch.nan), "48 values that are NaN"),
+        (torch.full((1, 4, 4, 3), torch.nan), "48 NaN or infinite values"),
         (torch.full((1, 4, 4, 3), torch.inf), "infinite"),
     ],
 )
