@@ -15,15 +15,7 @@ from .transfer import Transfer
 
 
 class DeviceCopy:
-    """Runs copies of a model's network on a device, in any type. The model itself is never moved or cast.
-
-    Args:
-        model: fused.
-        device: where to compute.
-        layout: of the tensors in memory.
-        compiled: whether the network is compiled.
-        transfer: takes tensors to the device and back.
-    """
+    """Runs copies of a model's network on a device, in any type. The model itself is never moved or cast."""
 
     def __init__(self, model: Model, device: torch.device, layout: torch.memory_format, compiled: bool, transfer: Transfer) -> None:
         self._model, self._device, self._layout, self._compiled = model, device, layout, compiled
@@ -31,14 +23,10 @@ class DeviceCopy:
         self.transfer = transfer
 
     def __call__(self, image: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Run the network in a type.
+        """Run the network in a type on an image, (B, C, H, W), on any device.
 
-        Args:
-            image: (B, C, H, W), on any device.
-
-        Returns:
-            The result, (B, C', H * scale, W * scale) in 0..1, and for each image the sum of what the network gave, which is finite only if
-            every value was. Both are on the device of the computing.
+        Return the result, (B, C', H * scale, W * scale) in 0..1, and for each image the sum of what the network gave, which is finite only
+        if every value was. Both are on the device of this copy.
         """
         if dtype not in self._networks:
             self._networks[dtype] = self._copy(dtype)

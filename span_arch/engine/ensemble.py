@@ -21,12 +21,7 @@ ORIENTATIONS = tuple(product((False, True), ((), (-1,), (-2,), (-2, -1))))
 
 
 class Ensemble:
-    """Runs frames in all orientations and takes the mean of the results, in float32.
-
-    Args:
-        upright: runs frames as they are.
-        turned: runs frames whose rows have become columns.
-    """
+    """Runs frames in all orientations and takes the mean of the results, in float32. Rows and columns are swapped for ``turned``."""
 
     def __init__(self, upright: Runner, turned: Runner) -> None:
         self._runners = {False: upright, True: turned}

@@ -15,6 +15,8 @@ from ..archs.blocks import ParameterFreeAttention, attention
 KERNEL = "template <typename T> T attention(T t, T x) { return (t + x) * (T(1) / (T(1) + exp(-t)) - T(0.5)); }"
 """`attention` in the language of the compiler."""
 
+Attention = Callable[[Tensor, Tensor], Tensor]
+
 _log = logging.getLogger(__name__)
 
 
@@ -22,16 +24,9 @@ def fuse_attention(
     network: nn.Module,
     device: torch.device,
     dtype: torch.dtype,
-    kernel_for: Callable[[torch.device, torch.dtype], Callable[[Tensor, Tensor], Tensor]] | None = None,
+    kernel_for: Callable[[torch.device, torch.dtype], Attention] | None = None,
 ) -> None:
-    """Give the family's attention blocks in a network the fused kernel, if the device has one. Other networks stay as they are.
-
-    Args:
-        network: changed in place.
-        device: where it will run.
-        dtype: of its values.
-        kernel_for: makes the kernel; by default `fused_attention`.
-    """
+    """Give the family's attention blocks in a network the fused kernel, in place, if the device has one. Other networks are unchanged."""
     # By type: networks of others have parts called "attend" too, which are modules of their own.
     blocks = [module for module in network.modules() if isinstance(module, ParameterFreeAttention)]
     if blocks and device.type == "cuda":

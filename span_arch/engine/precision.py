@@ -60,12 +60,7 @@ def arithmetic_for(
     networks 0.002 to 0.0075 dB on Set5 and Set14; bfloat16 throughout would cost 0.03 dB. In all other cases ``"auto"`` is float32,
     because the cost of rounding in other networks is unknown.
 
-    Args:
-        precision: one of `PRECISIONS`.
-        model: of any architecture.
-        device: where to compute.
-        multiplies_bfloat16: as the function of that name.
-        is_fast_in_half: as the function of that name.
+    The last two arguments are as the functions of those names.
 
     Raises:
         OptionError: the precision is unknown, or the model's architecture does not support it.

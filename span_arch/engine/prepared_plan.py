@@ -17,12 +17,7 @@ from .precision import Arithmetic
 
 
 def plan_for(model: Model, *, mixed: bool = False) -> Plan | None:
-    """Return the plan to run a model in strips, made once; None if it cannot be streamed.
-
-    Args:
-        model: in evaluation mode.
-        mixed: whether inner convolutions run in a narrower type.
-    """
+    """Return the plan to run a model in strips, made once; None if it cannot. ``mixed`` runs inner convolutions in a narrower type."""
     if model.model.training:
         return None  # the graph would be that of training
     plans = _plans.setdefault(model.model, {})
@@ -39,14 +34,7 @@ _plans: WeakKeyDictionary[nn.Module, dict[bool, Plan | None]] = WeakKeyDictionar
 
 
 class PreparedPlan:
-    """A plan with its weights on a device, in the types of an arithmetic.
-
-    Args:
-        model: fused.
-        plan: of the model, for this arithmetic.
-        device: where to compute.
-        arithmetic: the types to compute in.
-    """
+    """A plan of a fused model with its weights on a device, in the types of an arithmetic."""
 
     def __init__(self, model: Model, plan: Plan, device: torch.device, arithmetic: Arithmetic) -> None:
         self.plan, self.arithmetic = plan, arithmetic

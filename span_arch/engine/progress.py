@@ -41,13 +41,7 @@ ProgressListener = Callable[[Progress], None]
 
 
 class Meter:
-    """Counts the pixels that a network has processed, and reports them as progress.
-
-    Args:
-        listener: receives the events.
-        frames: how many frames there are in all.
-        preview: as in `Progress`.
-    """
+    """Counts the pixels that a network has processed, and reports them as progress. ``frames`` and ``preview`` are as in `Progress`."""
 
     def __init__(
         self, listener: ProgressListener | None, frames: int | None = None, preview: Callable[[], Tensor | None] | None = None
@@ -74,12 +68,7 @@ class Meter:
 
 @contextlib.contextmanager
 def progress_bar(frames: int | None = None, **options: Any) -> Generator[ProgressListener]:
-    """Show a bar on standard error: in frames, with their rate and the time left, or in per cent of a single image.
-
-    Args:
-        frames: how many frames there are; None if that is unknown.
-        options: for tqdm.
-    """
+    """Show a bar on standard error: in frames, with their rate and the time left, or in per cent of a single image."""
     one = frames == 1
     style = {"total": 100, "unit": "%"} if one else {"total": frames, "unit": "frame"}
     with tqdm(**style, dynamic_ncols=True, **options) as bar:

@@ -32,13 +32,7 @@ class NotFinite(Exception):
 
 
 class Recovery:
-    """Makes attempts, counts their failures, and raises the error when nothing smaller or more exact is left to try.
-
-    Args:
-        model: named in errors.
-        device: where to compute.
-        give_back: returns cached memory of a device to its system.
-    """
+    """Makes attempts, counts their failures, and raises the error when nothing smaller or more exact is left to try."""
 
     def __init__(self, model: Model, device: torch.device, give_back: Callable[[torch.device], None] = memory.give_back) -> None:
         self._architecture, self._device, self._give_back = model.architecture.name, device, give_back

@@ -41,14 +41,7 @@ def _margin(model: Model) -> int:
 
 
 class Wrapped:
-    """Runs frames that are continued by themselves.
-
-    Args:
-        runner: for frames that are larger by the margins.
-        rows: above and below.
-        columns: to either side.
-        scale: of the network.
-    """
+    """Runs frames that are continued by themselves, by some rows above and below and some columns to either side."""
 
     def __init__(self, runner: Runner, rows: int, columns: int, scale: int) -> None:
         self._runner, self._rows, self._columns, self._scale = runner, rows, columns, scale

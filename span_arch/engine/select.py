@@ -19,15 +19,7 @@ from .tile_runner import TileRunner
 
 
 def runner_for(model: Model, context: Context, settings: Settings, size: Pair, margins: Pair, meter: Meter) -> Runner:
-    """Return the runner for frames of a size, ready to run.
-
-    Args:
-        model: fused.
-        context: of the caller.
-        settings: the tile, the precision, whether to compile, and the ensemble.
-        size: height and width of the frames.
-        margins: rows and columns by which frames are continued for a seamless result.
-        meter: counts finished pixels.
+    """Return the runner for frames of a size that are continued by some margins, ready to run.
 
     Raises:
         OptionError: the model does not support the precision.

@@ -57,15 +57,9 @@ class StripSize:
 
 
 class StripRunner:
-    """Runs a model on frames of one size, in strips.
+    """Runs a fused model that can be streamed on frames of one size, in strips.
 
-    Args:
-        model: fused, and one that can be streamed.
-        context: of the caller.
-        arithmetic: the types to compute in.
-        size: height and width of the frames.
-        make_room: receives the bytes that would be best, and returns the bytes that are free.
-        meter: counts finished pixels, and reports between strips.
+    ``make_room`` receives the bytes that would be best, and returns the bytes that are free. ``meter`` reports between strips.
     """
 
     group = 1
@@ -116,13 +110,11 @@ class StripRunner:
 
     def _fitting(self, height: int, width: int, cache: CpuCache, make_room: Callable[[int], int]) -> StripSize:
         """Return the fastest size for frames of a height and width that fits into the memory there is."""
-        size: StripSize | None = self._fastest(height, width, cache)
-        smallest = size
+        size = self._fastest(height, width, cache)
         free = int(make_room(int(self._bytes(size, width) / MEMORY_SHARE)) * MEMORY_SHARE)
-        while size is not None and self._bytes(size, width) > free:
-            size = size.smaller()
-            smallest = size or smallest
-        return smallest
+        while self._bytes(size, width) > free and (smaller := size.smaller()) is not None:
+            size = smaller
+        return size
 
     def _fastest(self, height: int, width: int, cache: CpuCache) -> StripSize:
         whole = height + self._fast.plan.lag
@@ -218,14 +210,7 @@ class _Piece:
         return self.target.shape[1] // self.scale
 
     def paste(self, rows: Tensor, first: int, wanted: int, columns: Interval) -> None:
-        """Write rows of the output into the target.
-
-        Args:
-            rows: (1, C', h, w), of the columns read.
-            first: the row of the output that they begin with.
-            wanted: the row before which they are left out.
-            columns: the columns read and kept.
-        """
+        """Write rows of the output, (1, C', h, w), into the target: they begin with row ``first``, and are kept from ``wanted`` on."""
         left = (columns.kept[0] - columns.read[0]) * self.scale
         start, begin = max(first, wanted), columns.kept[0] * self.scale
         target = self.target[:, start : max(start, first + rows.shape[2]), begin : columns.kept[1] * self.scale]

@@ -75,17 +75,7 @@ def _peak(model: Model, dtype: torch.dtype) -> float:
 
 
 class TileRunner:
-    """Runs a model on frames of one size, in tiles.
-
-    Args:
-        model: fused.
-        context: of the caller.
-        settings: the side of a tile, if one is chosen, and whether the network is compiled.
-        arithmetic: the type to compute in.
-        size: height and width of the frames.
-        free: bytes that are free on the device.
-        meter: counts finished pixels, and reports before every batch of tiles.
-    """
+    """Runs a fused model on frames of one size, in tiles of a chosen side or as large as is fast and fits into the free bytes."""
 
     def __init__(
         self, model: Model, context: Context, settings: Settings, arithmetic: Arithmetic, size: Pair, free: int, meter: Meter
