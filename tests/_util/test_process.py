@@ -78,3 +78,33 @@ def test_only_this_module_changes_process_wide_state() -> None:
     library = Path(span_arch.__file__).parent
     sources = {path: path.read_text(encoding="utf-8") for path in library.rglob("*.py")}
     assert [path.name for path, source in sources.items() if changes.search(source)] == ["process.py"]
+
+
+def test_signal_interrupts_at_once_or_where_it_is_checked() -> None:
+    def at_once() -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    def deferred() -> None:
+        with process.deferred_interrupt() as check:
+            check()
+            signal.raise_signal(signal.SIGTERM)
+            passed.append(True)
+            check()
+
+    passed: list[bool] = []
+    before = signal.getsignal(signal.SIGTERM)
+    for work in (at_once, deferred):
+        with pytest.raises(KeyboardInterrupt), process.interruptible():
+            work()
+        assert signal.getsignal(signal.SIGTERM) is before
+    assert passed == [True]
+
+
+def test_second_signal_interrupts_although_it_is_deferred() -> None:
+    def twice() -> None:
+        with process.deferred_interrupt():
+            for _ in range(2):
+                signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(KeyboardInterrupt), process.interruptible():
+        twice()
