@@ -88,7 +88,7 @@ def device_of(model: Model) -> torch.device:
 
 
 def room_for(model: Model) -> Callable[[int], int]:
-    """Return a function that asks the host for memory next to the model, in bytes, and returns the bytes that are free then."""
+    """Return a function that lets the host free memory next to the model, in bytes, and returns the bytes that are free then."""
 
     def room(wanted: int) -> int:
         patcher, device = getattr(model, "patcher", None), device_of(model)

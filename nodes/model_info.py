@@ -37,7 +37,7 @@ class SPANModelInfo(io.ComfyNode):
                 io.Int.Output(display_name="parameters", tooltip="Number of weights, counted in the fused form for the SPAN family."),
                 io.Int.Output(
                     display_name="receptive_field",
-                    tooltip="Side in pixels of the input area that affects one output pixel. 0 means unlimited or unknown.",
+                    tooltip="Side in pixels of the input area that affects one output pixel. 0 means infinite or unknown.",
                 ),
                 io.String.Output(display_name="normalisation", tooltip="Formula by which the model normalises its input image x."),
                 io.String.Output(
