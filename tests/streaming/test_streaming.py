@@ -92,7 +92,7 @@ def streamed(sample: Sample, image: Tensor, strip: int, mixed: bool = False) -> 
     return torch.cat([rows.clone() for rows in stream(image)], 2)
 
 
-def image(sample: Sample, height: int, width: int) -> Tensor:
+def sample_image(sample: Sample, height: int, width: int) -> Tensor:
     torch.manual_seed(1)
     unit = math.lcm(planned(sample).unit, planned(sample).multiple)
     return torch.rand(1, sample.channels, -(-height // unit) * unit, -(-width // unit) * unit)
@@ -108,7 +108,7 @@ def assert_close(found: Tensor, expected: Tensor, tolerance: float = 1e-5) -> No
 @pytest.mark.parametrize("strip", [1, 2, 5, 19, 64, 1000])
 def test_strips_give_what_the_whole_image_gives(name: str, strip: int) -> None:
     sample = NETWORKS[name]
-    image = image(sample, 53, 17)
+    image = sample_image(sample, 53, 17)
     assert_close(streamed(sample, image, strip), sample.network(image.clone()))
 
 
@@ -116,14 +116,14 @@ def test_strips_give_what_the_whole_image_gives(name: str, strip: int) -> None:
 @given(st.sampled_from(sorted(NETWORKS)), st.integers(1, 70), st.integers(1, 20), st.integers(1, 64))
 def test_of_any_size(name: str, height: int, width: int, strip: int) -> None:
     sample = NETWORKS[name]
-    image = image(sample, height, width)
+    image = sample_image(sample, height, width)
     assert_close(streamed(sample, image, strip), sample.network(image.clone()))
 
 
 @every_network
 def test_a_narrow_type_changes_little(name: str) -> None:
     sample = NETWORKS[name]
-    image = image(sample, 40, 24)
+    image = sample_image(sample, 40, 24)
     expected = sample.network(image.clone())
     found = streamed(sample, image, 8, mixed=True)
     assert found.dtype is torch.float32
@@ -144,7 +144,7 @@ def test_the_next_image_knows_nothing_of_the_last() -> None:
 
 def test_nothing_that_is_passed_in_is_written_into() -> None:
     for sample in NETWORKS.values():
-        image = image(sample, 20, 12)
+        image = sample_image(sample, 20, 12)
         shown = image.clone()
         before = {key: tensor.clone() for key, tensor in sample.network.state_dict().items()}
         streamed(sample, image, 6)
@@ -175,7 +175,7 @@ def test_what_is_done_in_place_is_seen_by_whoever_reads_it_later() -> None:
         return torch.cat([y, z, 0.5 - y], dim=1) / 2
 
     sample = Sample(randomised(Odd(forward, conv=nn.Conv2d(3, 4, (5, 3), padding=(2, 1), dilation=1))))
-    image = image(sample, 23, 9)
+    image = sample_image(sample, 23, 9)
     assert_close(streamed(sample, image, 4), sample.network(image))
 
 

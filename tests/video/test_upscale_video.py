@@ -1,15 +1,8 @@
-<<<<<<< HEAD
 """`upscale_video`, from file to file; `compose`, from frames to a file; and the headroom that goes around the network."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-=======
-"""Upscaling videos from file to file, and making videos of frames."""
-
-from __future__ import annotations
-
->>>>>>> nodes
 from fractions import Fraction
 from pathlib import Path
 
@@ -18,7 +11,6 @@ import torch
 from torch import Tensor
 
 import span_arch
-<<<<<<< HEAD
 from span_arch import Context, FamilyModel, Progress, Settings, errors, upscale
 from span_arch.archs.span import SPAN
 from span_arch.image_ops.resize import Resize
@@ -30,24 +22,10 @@ from ..engine.doubles import Strips
 from ..faults import Stop, stop_at
 from ..samples import image, small_model
 from .films import FFV1, assert_same, make, packets, read
-=======
-from span_arch import Context, Progress, Settings, errors
-from span_arch.archs.span import SPAN
-from span_arch.image_ops import sizes
-from span_arch.image_ops.resize import Resize
-from span_arch.models.build import FamilyModel
-from span_arch.video import compose, copy_video, probe, upscale_video
-from span_arch.video.headroom import Headroom
-
-from ..faults import Stop, stop_at
-from ..samples import image, model
-from .films import FFV1, assert_same, collecting, make, packets, read
->>>>>>> nodes
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-<<<<<<< HEAD
 def frames_of(path: Path, folder: Path) -> Tensor:
     """Return the frames of a video, (B, H, W, C)."""
     frames: list[Tensor] = []
@@ -81,59 +59,12 @@ def test_video_is_upscaled_as_its_frames_are(film: Path, tmp_path: Path, setting
     preview = events[-1].preview()
     assert preview is not None
     torch.testing.assert_close(preview, expected[-1], atol=1 / 65535, rtol=0)
-=======
-def frames_of(path: Path) -> Tensor:
-    """Return the frames of a video as (B, H, W, C)."""
-    frames: list[Tensor] = []
-    copy_video(path, path.with_suffix(".copy.mkv"), collecting(frames), FFV1, overwrite=True)
-    return torch.stack(frames)
-
-
-def assert_close(path: Path, expected: Tensor) -> None:
-    """Check the frames of a video, up to the rounding to 16 bits."""
-    torch.testing.assert_close(frames_of(path), expected, atol=1 / 65535, rtol=0)
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    compose(tmp_path / "source.nut", image(24, 32, frames=7), Fraction(24000, 1001), torch.rand(2, 20_000) - 0.5, 44_100)
-    return tmp_path / "source.nut"
-
-
-@pytest.mark.parametrize("settings", [Settings(), Settings(size=sizes.Exact(50, 30), filter="area"), Settings(ensemble=True)], ids=str)
-def test_an_upscaled_video_has_the_upscaled_frames(source: Path, tmp_path: Path, settings: Settings) -> None:
-    report, written = upscale_video(model(), source, tmp_path / "large.mkv", settings, FFV1)
-    assert_close(tmp_path / "large.mkv", span_arch.upscale(model(), frames_of(source), settings))
-    assert (report.frames, written.frames, written.sentences) == (7, 7, ())
->>>>>>> nodes
     info = probe(tmp_path / "large.mkv")
     assert (info.fps, len(info.audio)) == (Fraction(24000, 1001), 1)
 
 
-<<<<<<< HEAD
 def identity() -> FamilyModel:
     """Return a model of scale 1 that returns its image."""
-=======
-def test_progress_grows_to_all_frames_and_previews_finished_ones(source: Path, tmp_path: Path) -> None:
-    events: list[Progress] = []
-    previews: list[Tensor | None] = []
-
-    def listen(progress: Progress) -> None:
-        events.append(progress)
-        previews.append(progress.preview())
-
-    upscale_video(model(), source, tmp_path / "large.mkv", context=Context(progress=listen), count=7)
-    shares = [event.done for event in events]
-    assert shares == sorted(shares)
-    assert (shares[0], shares[-1]) == (0, 1)
-    shown = [preview for preview in previews if preview is not None]
-    assert previews[0] is None
-    assert {tuple(preview.shape) for preview in shown} == {(48, 64, 3)}
-
-
-def identity() -> FamilyModel:
-    """Return a network of scale 1 that returns its input."""
->>>>>>> nodes
     state = {
         name: torch.zeros_like(value)
         for name, value in SPAN(feature_channels=8, blocks=2, scale=1, normalisation=None).state_dict().items()
@@ -145,7 +76,6 @@ def identity() -> FamilyModel:
 
 
 @pytest.mark.parametrize(("pixel_format", "tags"), [("yuv420p", (1, 1, 1, 1)), ("yuv444p10le", (9, 9, 16, 1)), ("yuv422p", (5, 6, 6, 2))])
-<<<<<<< HEAD
 def test_identity_network_gives_the_same_video(tmp_path: Path, pixel_format: str, tags: tuple[int, int, int, int]) -> None:
     times = [0, 1, 2, 5, 6, 9, 10, 11]  # as phones record them
     named = dict(zip(("colorspace", "color_primaries", "color_trc", "color_range"), tags, strict=True))
@@ -171,39 +101,11 @@ def test_headroom_is_resized_and_added_to_the_result(size: Size | None) -> None:
     assert torch.equal(results[1], torch.ones_like(results[1]))
     resize = Resize("area", (16, 20), plan.whole, plan.size)
     over, under = torch.empty(3, *plan.size), torch.empty(3, *plan.size)
-=======
-def test_a_network_that_changes_nothing_keeps_the_whole_video(tmp_path: Path, pixel_format: str, tags: tuple[int, int, int, int]) -> None:
-    times = [0, 1, 2, 5, 6, 9, 10, 11]  # as uneven as those of a phone
-    named = dict(zip(("colorspace", "color_primaries", "color_trc", "color_range"), tags, strict=True))
-    expected = make(tmp_path / "a.mkv", pixel_format, times=times, tags=named, audio=True, subtitles=True)
-    _, written = upscale_video(identity(), tmp_path / "a.mkv", tmp_path / "b.mkv", video=FFV1)
-    frames, seconds = read(tmp_path / "b.mkv")
-    assert_same(frames, expected)
-    assert [second * 25 for second in seconds] == times
-    assert all(packets(tmp_path / "b.mkv", kind) == packets(tmp_path / "a.mkv", kind) != [] for kind in ("audio", "subtitle"))
-    assert probe(tmp_path / "b.mkv").colour == probe(tmp_path / "a.mkv").colour
-    assert written.sentences == ()
-
-
-@pytest.mark.parametrize("size", [None, sizes.Factor(4), sizes.Factor(1.5), sizes.Exact(40, 40, "fill")], ids=str)
-def test_headroom_is_resized_with_the_frame(size: sizes.Size | None) -> None:
-    frame = torch.full((16, 20, 3), 0.5)
-    frame[4:8, 5:10], frame[8:12, 5:10, 2], frame[0, 0] = 1.09, -0.8, 2.1
-    headroom = Headroom(size, 2)
-    clamped = torch.stack(list(headroom.remove(iter([frame, frame.clamp(0, 1)]))))
-    assert torch.equal(clamped, frame.clamp(0, 1).expand_as(clamped))
-    route = sizes.route(size, 16, 20, 2)
-    results = list(headroom.restore(iter([torch.ones(*route.size, 3), torch.ones(*route.size, 3)])))
-    assert torch.equal(results[1], torch.ones_like(results[1]))
-    resize = Resize("area", (16, 20), route.whole, route.size)
-    over, under = torch.empty(3, *route.size), torch.empty(3, *route.size)
->>>>>>> nodes
     resize(torch.relu(frame - 1).movedim(-1, 0) / 4, over)
     resize(torch.relu(-frame).movedim(-1, 0) / 4, under)
     torch.testing.assert_close(results[0], 1 + 4 * (over - under).movedim(0, -1), atol=1e-6, rtol=0)
 
 
-<<<<<<< HEAD
 def test_only_the_window_is_upscaled(tmp_path: Path) -> None:
     film = tmp_path / "film.nut"
     compose(film, image(24, 32, frames=7), Fraction(24))
@@ -231,46 +133,15 @@ def test_frame_that_cannot_be_upscaled_keeps_the_finished_ones(film: Path, tmp_p
     with pytest.raises(errors.NotFiniteError, match=r"4 finished frames are in .*large\.part\.mkv"):
         upscale_video(small_model(), film, tmp_path / "large.mkv", video=FFV1, context=context)
     assert probe(tmp_path / "large.part.mkv").width == 64
-=======
-def test_only_the_chosen_window_is_upscaled(tmp_path: Path) -> None:
-    compose(tmp_path / "source.nut", image(24, 32, frames=7), Fraction(24))
-    report, _ = upscale_video(model(), tmp_path / "source.nut", tmp_path / "window.mkv", video=FFV1, start=2 / 24, duration=0.1)
-    assert report.frames == 3
-    assert_close(tmp_path / "window.mkv", span_arch.upscale(model(), frames_of(tmp_path / "source.nut")[2:5]))
-
-
-@pytest.mark.parametrize("call", [1, 3, 20])
-def test_cancelling_leaves_no_file(source: Path, tmp_path: Path, call: int) -> None:
-    with pytest.raises(Stop):
-        upscale_video(model(), source, tmp_path / "large.mkv", Settings(tile=8), context=Context(progress=stop_at(call)))
-    assert [path.name for path in tmp_path.iterdir()] == ["source.nut"]
-
-
-def test_a_frame_that_cannot_be_upscaled_keeps_the_finished_frames(source: Path, tmp_path: Path) -> None:
-    def fail(progress: Progress) -> None:
-        if progress.frame == 4 and progress.fraction > 0:
-            raise errors.NotFiniteError("The network failed.")
-
-    with pytest.raises(errors.NotFiniteError, match=r"The network failed\. The 4 finished frames are in .*large\.part\.mkv"):
-        upscale_video(model(), source, tmp_path / "large.mkv", Settings(tile=8), FFV1, Context(progress=fail))
-    assert len(frames_of(tmp_path / "large.part.mkv")) == 4
->>>>>>> nodes
 
 
 @pytest.mark.parametrize("rate", [Fraction(24), Fraction(30000, 1001), Fraction(25, 2)])
 @pytest.mark.parametrize(("channels", "sound"), [(1, None), (3, 1), (4, 6), (3, 5)])
-<<<<<<< HEAD
 def test_composed_video_loses_nothing(tmp_path: Path, rate: Fraction, channels: int, sound: int | None) -> None:
     frames = torch.rand(5, 18, 34, channels)
     compose(tmp_path / "made.nut", frames, rate, None if sound is None else torch.rand(sound, 500_000) - 0.5, 48_000)
     colours = frames[..., :3].expand(5, 18, 34, 3)
     torch.testing.assert_close(frames_of(tmp_path / "made.nut", tmp_path), colours, atol=1 / 65535, rtol=0)
-=======
-def test_a_video_of_frames_loses_nothing(tmp_path: Path, rate: Fraction, channels: int, sound: int | None) -> None:
-    frames = torch.rand(5, 18, 34, channels)
-    compose(tmp_path / "made.nut", frames, rate, None if sound is None else torch.rand(sound, 500_000) - 0.5, 48_000)
-    assert_close(tmp_path / "made.nut", frames[..., :3].expand(5, 18, 34, 3))
->>>>>>> nodes
     info = probe(tmp_path / "made.nut")
     assert info.fps == rate
     assert [audio.channels for audio in info.audio] == ([] if sound is None else [sound if sound in (1, 6) else 1])
