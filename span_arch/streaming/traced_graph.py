@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import math
 import operator
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, cast
@@ -93,12 +93,28 @@ def _restored(network: nn.Module) -> Generator[None]:
             current.update(before)
 
 
+class _Proxy(fx.Proxy):
+    """A traced value. ``value += 1`` changes it in place, as it does a tensor; for torch.fx it would make a second value."""
+
+
+for _function in (operator.iadd, operator.isub, operator.imul, operator.itruediv):
+
+    def _augment(value: _Proxy, other: object, function: Callable[..., object] = _function) -> fx.Proxy:
+        return value.tracer.create_proxy("call_function", function, (value, other), {})
+
+    setattr(_Proxy, f"__{_function.__name__}__", _augment)
+
+
 class _Tracer(fx.Tracer):
     """Follows the forward pass of an image whose sides need no padding."""
 
     def __init__(self) -> None:
         super().__init__()
         self.multiple = 1
+
+    @override
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        return _Proxy(node, self)
 
     @override
     def to_bool(self, obj: fx.Proxy) -> bool:
@@ -116,7 +132,7 @@ def _is_size(argument: Any) -> bool:
         return isinstance(argument, int)
     if argument.target in ("size", getattr):
         return isinstance(argument.args[0], fx.Node) and argument.args[0].op == "placeholder" and argument.args[1:] in ((), ("shape",))
-    computed = argument.target in (operator.getitem, operator.mod, operator.mul, operator.sub)
+    computed = argument.target in (operator.getitem, operator.mod, operator.mul, operator.imul, operator.sub, operator.isub)
     return computed and all(map(_is_size, argument.args)) and not argument.kwargs
 
 
