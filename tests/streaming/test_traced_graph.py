@@ -15,7 +15,7 @@ from span_arch import checkpoints
 from span_arch.checkpoints.ncnn_writer import to_ncnn
 from span_arch.errors import OptionError
 from span_arch.streaming import plan_network
-from span_arch.streaming.operations import UnsupportedOperation
+from span_arch.streaming.operations import Unsupported
 from span_arch.streaming.pointwise import ACTIVATIONS, POINTWISE
 from span_arch.streaming.receptive_field import ReceptiveField, find_receptive_field
 from span_arch.streaming.traced_graph import trace
@@ -138,7 +138,7 @@ UNKNOWN: dict[str, tuple[Callable[[Custom, Tensor], Tensor], str]] = {
 def test_unknown_operations_are_refused_with_a_reason(name: str) -> None:
     forward, reason = UNKNOWN[name]
     network = Custom(forward, pool=nn.AvgPool2d(2), last=conv())
-    with pytest.raises(UnsupportedOperation, match=reason):
+    with pytest.raises(Unsupported, match=reason):
         trace(network)
     assert (plan_network(network, 3), find_receptive_field(network)) == (None, None)
     with pytest.raises(OptionError, match=reason):
