@@ -15,17 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import OptionError
-from ..streaming.operations import (
-    Concatenation,
-    Constant,
-    Convolution,
-    Image,
-    Operation,
-    Pointwise,
-    Ref,
-    Shuffle,
-    UnsupportedOperation,
-)
+from ..streaming.operations import Concatenation, Constant, Convolution, Image, Operation, Pointwise, Ref, Shuffle, Unsupported
 from ..streaming.traced_graph import trace
 from .ncnn_layers import BINARY, FLOAT16_FLAG, MAGIC, UNARY, Layer
 
@@ -51,7 +41,7 @@ def to_ncnn(network: nn.Module, dtype: torch.dtype) -> tuple[str, bytes]:
     writer = _Writer(network, half=dtype is torch.float16)
     try:
         layers = _with_splits(writer.layers(trace(network).operations))
-    except UnsupportedOperation as error:
+    except Unsupported as error:
         raise OptionError(f"The network does not fit an ncnn pair: {error}. Save it as .safetensors or .onnx.") from error
     blobs = sum(len(layer.outputs) for layer in layers)
     return "\n".join([MAGIC, f"{len(layers)} {blobs}", *map(str, layers)]) + "\n", bytes(writer.weights)
@@ -96,11 +86,11 @@ class _Writer:
                 blobs = [inputs[a.index] if isinstance(a, Ref) else _blob(a.path) for a in arguments if isinstance(a, (Ref, Constant))]
                 scalar = {1: 1, 2: float(arguments[1])} if len(blobs) == 1 else {}
                 return Layer("BinaryOp", name, tuple(blobs), (output,), {0: _BINARY_NUMBERS[function], **scalar})
-        raise UnsupportedOperation(f"ncnn has no layer for {operation.name} ({operation.kind})")
+        raise Unsupported(f"ncnn has no layer for {operation.name} ({operation.kind})")
 
     def _constant(self, constant: Constant) -> Layer:
         if not constant.uniform:
-            raise UnsupportedOperation(f"ncnn stores no constant that varies by pixel, as {constant.path or 'a computed one'} may")
+            raise Unsupported(f"ncnn stores no constant that varies by pixel, as {constant.path or 'a computed one'} may")
         tensor = cast(Tensor, operator.attrgetter(constant.path)(self._network))
         self._write(tensor)
         return Layer("MemoryData", f"/{constant.path}", (), (_blob(constant.path),), {0: 1, 1: 1, 2: tensor.numel()})
@@ -111,7 +101,7 @@ class _Writer:
         module = cast(nn.Conv2d, self._network.get_submodule(kernel.path))
         height, width = module.kernel_size
         if kernel.mirrored or kernel.dilation != (1, 1) or (kernel.before != kernel.after and module.padding == "same"):
-            raise UnsupportedOperation(f"ncnn has no layer for {kernel.path}, which is dilated or not padded by zeros on both sides alike")
+            raise Unsupported(f"ncnn has no layer for {kernel.path}, which is dilated or not padded by zeros on both sides alike")
         self.weights += (FLOAT16_FLAG if self._half else 0).to_bytes(4, "little")
         self._write(module.weight, half=self._half)
         settings = {0: module.out_channels, 1: width, 11: height, 4: kernel.before[1], 14: kernel.before[0]}

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from .operations import Concatenation, Constant, Convolution, Image, Kernel, Operation, Padding, Pointwise, SamePixels, UnsupportedOperation
+from .operations import Concatenation, Constant, Convolution, Image, Kernel, Operation, Padding, Pointwise, SamePixels, Unsupported
 from .traced_graph import TracedGraph, needed
 
 
@@ -17,7 +17,7 @@ def streamed_operations(graph: TracedGraph, channels: int) -> list[Operation]:
     Sums stand where 1x1 convolutions read a concatenation. A convolution and a 1x1 after it become one where that saves work.
 
     Raises:
-        UnsupportedOperation: the network does something that cannot be streamed.
+        Unsupported: the network does something that cannot be streamed.
     """
     image, *others = graph.operations
     operations = [Image(image.name, (), channels), *others]
@@ -25,14 +25,14 @@ def streamed_operations(graph: TracedGraph, channels: int) -> list[Operation]:
     for operation, size in zip(operations, sizes, strict=True):
         read = [sizes[value] for value in operation.reads]
         if isinstance(operation, (Padding, SamePixels)):
-            raise UnsupportedOperation(f"{operation.name} ({operation.kind}) cannot be streamed")
+            raise Unsupported(f"{operation.name} ({operation.kind}) cannot be streamed")
         if isinstance(operation, Convolution) and not _fits(operation.kernels[0], read[0]):
-            raise UnsupportedOperation(f"{operation.name} does not keep the size of its input by padding with zeros")
+            raise Unsupported(f"{operation.name} does not keep the size of its input by padding with zeros")
         if isinstance(operation, Pointwise):
             constants = [argument for argument in operation.arguments if isinstance(argument, Constant)]
             counts = [*read, *(math.prod(constant.shape) for constant in constants)]
             if any(count not in (1, size) for count in counts) or not all(constant.uniform for constant in constants):
-                raise UnsupportedOperation(f"{operation.name} joins values of different channels, or a constant that varies by pixel")
+                raise Unsupported(f"{operation.name} joins values of different channels, or a constant that varies by pixel")
     return needed(_folded(operations, sizes))
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from typing_extensions import Self, override
 
 
-class UnsupportedOperation(Exception):
+class Unsupported(Exception):
     """A network does something that a consumer of its graph cannot handle. The message names it."""
 
 
@@ -52,17 +52,12 @@ class Operation:
     @property
     def kind(self) -> str:
         """The operation in a word, for error messages."""
-        return type(self).__name__.lower()
+        return getattr(self, "function", type(self).__name__.lower())
 
     @property
     def scale(self) -> Fraction:
         """Rows of its value per row of what it reads."""
         return Fraction(1)
-
-    @property
-    def mirrors(self) -> bool:
-        """True if it continues what it reads beyond the border by more than zeros."""
-        return False
 
     def reach(self, index: int, axis: int) -> tuple[int, int]:
         """Return how many pixels before and after its own it sees along an axis (0: rows) of the value that it reads at an index."""
@@ -118,11 +113,6 @@ class Convolution(Operation):
     kernels: tuple[Kernel | None, ...]
     """One for each value that it reads; None adds the value itself."""
 
-    @property
-    @override
-    def mirrors(self) -> bool:
-        return any(kernel is not None and kernel.mirrored for kernel in self.kernels)
-
     @override
     def reach(self, index: int, axis: int) -> tuple[int, int]:
         kernel = self.kernels[index]
@@ -144,11 +134,6 @@ class Pointwise(Operation):
     """References, constants and numbers."""
     settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Keyword arguments of the function."""
-
-    @property
-    @override
-    def kind(self) -> str:
-        return self.function
 
     @override
     def channels(self, read: Sequence[int]) -> int:
@@ -204,11 +189,6 @@ class Padding(Operation):
     before: tuple[int, int]
     """Rows above and columns to the left."""
     mirrored: bool
-
-    @property
-    @override
-    def mirrors(self) -> bool:
-        return self.mirrored
 
     @override
     def reach(self, index: int, axis: int) -> tuple[int, int]:

@@ -15,7 +15,7 @@ from fractions import Fraction
 from torch import nn
 
 from .folding import channels_of, streamed_operations
-from .operations import Cast, Convolution, Operation, Pointwise, UnsupportedOperation
+from .operations import Cast, Convolution, Operation, Pointwise, Unsupported
 from .receptive_field import field_of, reaches
 from .traced_graph import trace
 
@@ -83,7 +83,7 @@ def plan_network(network: nn.Module, channels: int) -> Plan | None:
         graph = trace(network)
         operations = streamed_operations(graph, channels)
         return Plan(_values(operations, [False] * len(operations)), field_of(graph).radius, graph.multiple)
-    except UnsupportedOperation:
+    except Unsupported:
         return None
 
 

@@ -13,7 +13,7 @@ from fractions import Fraction
 
 from torch import nn
 
-from .operations import Operation, UnsupportedOperation
+from .operations import Convolution, Operation, Padding, Unsupported
 from .traced_graph import TracedGraph, trace
 
 
@@ -42,7 +42,7 @@ def find_receptive_field(network: nn.Module) -> ReceptiveField | None:
     """Return what a network sees; None if that is not finite or not known."""
     try:
         return field_of(trace(network))
-    except UnsupportedOperation:
+    except Unsupported:
         return None
 
 
@@ -50,7 +50,7 @@ def field_of(graph: TracedGraph) -> ReceptiveField:
     """Return what a traced network sees.
 
     Raises:
-        UnsupportedOperation: an operation joins values of different sizes.
+        Unsupported: an operation joins values of different sizes.
     """
     axes = [reaches(graph.operations, axis) for axis in (0, 1)]
     unit = math.lcm(graph.multiple, *(reach.rate.denominator for reach in axes[0]))
@@ -62,7 +62,7 @@ def reaches(operations: Sequence[Operation], axis: int) -> list[Reach]:
     """Return the reach of every value along the rows (axis 0) or the columns (axis 1).
 
     Raises:
-        UnsupportedOperation: an operation joins values of different sizes.
+        Unsupported: an operation joins values of different sizes.
     """
     found: list[Reach] = []
     for operation in operations:
@@ -71,11 +71,17 @@ def reaches(operations: Sequence[Operation], axis: int) -> list[Reach]:
             read = [found[value] for value in operation.reads]
             rate = read[0].rate
             if any(other.rate != rate for other in read):
-                raise UnsupportedOperation(f"{operation.name} joins values of different sizes")
+                raise Unsupported(f"{operation.name} joins values of different sizes")
             own = [operation.reach(index, axis) for index in range(len(read))]
-            if operation.mirrors:  # a pixel beyond the border is one within, which sees as far to the other side
+            if _mirrors(operation):  # a pixel beyond the border is one within, which sees as far to the other side
                 read = [Reach(rate, max(other.before, other.after), max(other.before, other.after)) for other in read]
             before = math.ceil(max(other.before + reach[0] for other, reach in zip(read, own, strict=True)) * operation.scale)
             after = math.ceil(max(other.after + reach[1] for other, reach in zip(read, own, strict=True)) * operation.scale)
         found.append(Reach(rate * operation.scale, before, after))
     return found
+
+
+def _mirrors(operation: Operation) -> bool:
+    if isinstance(operation, Convolution):
+        return any(kernel is not None and kernel.mirrored for kernel in operation.kernels)
+    return isinstance(operation, Padding) and operation.mirrored

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import math
 import operator
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, cast
@@ -34,7 +34,7 @@ from .operations import (
     SamePixels,
     Shuffle,
     Unshuffle,
-    UnsupportedOperation,
+    Unsupported,
 )  # fmt: skip
 from .pointwise import ACTIVATIONS, CALLS, SETTINGS
 
@@ -52,31 +52,31 @@ def trace(network: nn.Module) -> TracedGraph:
     """Trace the forward pass of a network, which is left as it was.
 
     Raises:
-        UnsupportedOperation: the network takes several images, decides by the image, or does something that is not known.
+        Unsupported: the network takes several images, decides by the image, or does something that is not known.
     """
     tracer = _Tracer()
     try:
         with _restored(network):
             graph = tracer.trace(network)
         return TracedGraph(tuple(needed(_Reader(network, graph).operations())), tracer.multiple)
-    except UnsupportedOperation:
+    except Unsupported:
         raise
     except Exception as error:  # tracing runs the forward pass of any network
-        raise UnsupportedOperation(f"its forward pass cannot be traced ({error})") from error
+        raise Unsupported(f"its forward pass cannot be traced ({error})") from error
 
 
 def needed(operations: Sequence[Operation]) -> list[Operation]:
     """Return the operations that the last one depends on, renumbered.
 
     Raises:
-        UnsupportedOperation: it does not depend on the image.
+        Unsupported: it does not depend on the image.
     """
     wanted = {len(operations) - 1}
     for number in range(len(operations) - 1, -1, -1):
         if number in wanted:
             wanted.update(operations[number].reads)
     if 0 not in wanted:
-        raise UnsupportedOperation("its output does not depend on the image")
+        raise Unsupported("its output does not depend on the image")
     number = {old: new for new, old in enumerate(sorted(wanted))}
     return [operations[old].renumbered(number) for old in sorted(wanted)]
 
@@ -93,12 +93,27 @@ def _restored(network: nn.Module) -> Generator[None]:
             current.update(before)
 
 
+def _augmented(function: Any) -> Callable[[fx.Proxy, object], fx.Proxy]:
+    return lambda value, other: value.tracer.create_proxy("call_function", function, (value, other), {})
+
+
+class _Proxy(fx.Proxy):
+    """A traced value. ``value += 1`` changes it in place, as it does a tensor; torch.fx alone would make another value."""
+
+    __iadd__, __isub__ = _augmented(operator.iadd), _augmented(operator.isub)
+    __imul__, __itruediv__ = _augmented(operator.imul), _augmented(operator.itruediv)
+
+
 class _Tracer(fx.Tracer):
     """Follows the forward pass of an image whose sides need no padding."""
 
     def __init__(self) -> None:
         super().__init__()
         self.multiple = 1
+
+    @override
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        return _Proxy(node, self)
 
     @override
     def to_bool(self, obj: fx.Proxy) -> bool:
@@ -116,7 +131,7 @@ def _is_size(argument: Any) -> bool:
         return isinstance(argument, int)
     if argument.target in ("size", getattr):
         return isinstance(argument.args[0], fx.Node) and argument.args[0].op == "placeholder" and argument.args[1:] in ((), ("shape",))
-    computed = argument.target in (operator.getitem, operator.mod, operator.mul, operator.sub)
+    computed = argument.target in (operator.getitem, operator.mod, operator.mul, operator.imul, operator.sub, operator.isub)
     return computed and all(map(_is_size, argument.args)) and not argument.kwargs
 
 
@@ -150,12 +165,12 @@ class _Reader:
             if node.op == "output":
                 return self._made[: self._value(node.args[0]) + 1]
             self._values[node] = self._read(node)
-        raise UnsupportedOperation("it has no output")
+        raise Unsupported("it has no output")
 
     def _read(self, node: fx.Node) -> int | Constant | None:
         if node.op == "placeholder":
             if self._made:
-                raise UnsupportedOperation("it takes more than an image")
+                raise Unsupported("it takes more than an image")
             return self._add(Image(node.name, ()))
         if node.op == "get_attr":
             return self._constant(str(node.target))
@@ -178,7 +193,7 @@ class _Reader:
     def _value(self, argument: Any) -> int:
         value = self._values.get(argument) if isinstance(argument, fx.Node) else None
         if not isinstance(value, int):
-            raise UnsupportedOperation(f"it uses {argument} like an image")
+            raise Unsupported(f"it uses {argument} like an image")
         return value
 
     def _shares(self, argument: Any) -> int:
@@ -207,7 +222,7 @@ class _Reader:
         if isinstance(module, (nn.ZeroPad2d, nn.ReflectionPad2d, nn.ReplicationPad2d)):
             return self._padded(path, argument, module.padding, "constant" if isinstance(module, nn.ZeroPad2d) else "mirrored")
         if type(module) not in ACTIVATIONS:
-            raise UnsupportedOperation(f"{path} ({type(module).__name__}) is not a known operation")
+            raise Unsupported(f"{path} ({type(module).__name__}) is not a known operation")
         function, *names = ACTIVATIONS[type(module)]
         if isinstance(module, nn.PReLU):
             return self._pointwise(path, function, (argument, Constant(f"{path}.weight", (module.num_parameters, 1, 1))), {})
@@ -248,7 +263,7 @@ class _Reader:
             return self._resized(name, *_arguments(node, "input", "size", "scale_factor", "mode"))
         elif target is F.pad:
             return self._padded(name, *_arguments(node, "input", "pad", "mode"))
-        raise UnsupportedOperation(f"{name} is not a known operation")
+        raise Unsupported(f"{name} is not a known operation")
 
     def _same_pixels(self, name: str, argument: Any, *, chunked: bool = False) -> int:
         result = self._add(SamePixels(name, (self._shares(argument),)))
@@ -265,17 +280,17 @@ class _Reader:
         parts, everything = cast("tuple[Any, ...]", index) if isinstance(index, tuple) else (), slice(None)
         cropped = [part != everything and _sides(part, axis) != self._rates[value] for axis, part in enumerate(parts[2:], start=2)]
         if len(parts) not in (3, 4) or parts[:2] != (everything, everything) or any(cropped):
-            raise UnsupportedOperation(f"{name} takes a part of a value")
+            raise Unsupported(f"{name} takes a part of a value")
         return value
 
     def _resized(self, name: str, argument: Any, size: Any, factor: Any, mode: str | None) -> int:
         if mode not in (None, "nearest") or size is not None:
-            raise UnsupportedOperation(f"{name} resizes to a fixed size or by the method {mode}")
+            raise Unsupported(f"{name} resizes to a fixed size or by the method {mode}")
         return self._add(Nearest(name, (self._value(argument),), _whole(factor)))
 
     def _padded(self, name: str, argument: Any, padding: Any, mode: str | None) -> int:
         if mode == "circular" or len(padding) != 4 or not all(isinstance(side, int) for side in padding):
-            raise UnsupportedOperation(f"{name} pads by {padding} in the mode {mode}")
+            raise Unsupported(f"{name} pads by {padding} in the mode {mode}")
         left, _, top, _ = padding
         return self._add(Padding(name, (self._shares(argument),), (top, left), mode not in (None, "constant")))
 
@@ -292,10 +307,10 @@ class _Reader:
             elif isinstance(value, (int, float, Constant)) and not isinstance(value, bool):
                 operands.append(value)
             else:
-                raise UnsupportedOperation(f"{name} ({function}) has an argument {argument}, which is neither an image nor a number")
+                raise Unsupported(f"{name} ({function}) has an argument {argument}, which is neither an image nor a number")
         known = settings.keys() <= SETTINGS and all(isinstance(value, (int, float, str)) for value in settings.values())
         if not known or not reads or (in_place and (not isinstance(operands[0], Ref) or reads[0] in self._shared)):
-            raise UnsupportedOperation(f"{name} ({function}) has settings that are not known, or changes part of a value in place")
+            raise Unsupported(f"{name} ({function}) has settings that are not known, or changes part of a value in place")
         result = self._add(Pointwise(name, tuple(reads), function, tuple(operands), settings))
         if in_place:
             self._values |= {node: result for node, value in self._values.items() if value == reads[0]}
@@ -304,7 +319,7 @@ class _Reader:
 
 def _kernel(module: nn.Conv2d, path: str) -> Kernel:
     if module.stride != (1, 1) or module.padding_mode == "circular":
-        raise UnsupportedOperation(f"{path} has a stride of {module.stride} and the padding mode '{module.padding_mode}'")
+        raise Unsupported(f"{path} has a stride of {module.stride} and the padding mode '{module.padding_mode}'")
     spans = [dilation * (size - 1) for dilation, size in zip(module.dilation, module.kernel_size, strict=True)]
     padding = module.padding if isinstance(module.padding, tuple) else [span // 2 if module.padding == "same" else 0 for span in spans]
     (top, left), (down, across) = padding, spans
@@ -322,5 +337,5 @@ def _arguments(node: fx.Node, *names: str) -> list[Any]:
 
 def _whole(factor: Any) -> int:
     if not isinstance(factor, (int, float)) or factor < 1 or factor != int(factor):
-        raise UnsupportedOperation(f"it resizes by {factor}, which is not a whole number")
+        raise Unsupported(f"it resizes by {factor}, which is not a whole number")
     return int(factor)
