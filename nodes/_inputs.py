@@ -69,9 +69,7 @@ def upscale_inputs() -> list[Any]:
             options=list(PRECISIONS),
         ),
         _input(
-            io.Boolean,
-            "compile",
-            "Compile the network with torch.compile. The first run takes longer; long batches on a GPU run faster.",
+            io.Boolean, "compile", "Compile the network with torch.compile. The first run takes longer; long batches on a GPU run faster."
         ),
         _input(
             io.Combo,
@@ -86,9 +84,7 @@ def upscale_inputs() -> list[Any]:
             options=["off", "x", "y", "xy"],
         ),
         _input(
-            io.Boolean,
-            "ensemble",
-            "Average the results of eight flips and rotations. Gives the best quality for eight times the work.",
+            io.Boolean, "ensemble", "Average the results of eight flips and rotations. Gives the best quality for eight times the work."
         ),
     ]
     return [size, *map(_host.advanced, [*advanced, *settings])]

@@ -23,10 +23,7 @@ class SPANModelInfo(io.ComfyNode):
             is_output_node=True,
             hidden=[io.Hidden.unique_id],
             inputs=[
-                io.UpscaleModel.Input(
-                    "upscale_model",
-                    tooltip="Model to inspect. Less is known about models outside the SPAN family.",
-                )
+                io.UpscaleModel.Input("upscale_model", tooltip="Model to inspect. Less is known about models outside the SPAN family.")
             ],
             outputs=[
                 io.String.Output(display_name="text", tooltip="All facts as text, one per line."),

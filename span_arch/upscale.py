@@ -13,7 +13,7 @@ from torch import Tensor
 from ._util import memory
 from .engine.context import Context
 from .engine.pipeline import PreparedUpscale, plan_upscale, prepare
-from .engine.preview import FramePreview, GrowingPreview
+from .engine.preview import Preview
 from .engine.progress import Meter
 from .engine.settings import Settings
 from .errors import OutOfMemoryError
@@ -52,25 +52,22 @@ def upscale(model: Model, image: Tensor, settings: Settings | None = None, conte
     settings, context, started = settings or Settings(), context or Context(), time.perf_counter()
     plan = plan_upscale(adopt(model), settings, image.shape[1:])
     result = _allocated((len(image), *plan.result_shape), image.device, context)
-    preview = GrowingPreview(image, result) if context.progress is not None else None
+    preview = Preview() if context.progress is not None else None
+    if preview is not None and len(image) == 1:
+        preview.show_growing(image[0], result[0])
     meter = Meter(context.progress, len(image), preview)
     prepared = prepare(plan, context, meter, held=result.nbytes if result.device.type == "cpu" else 0)
     for first in range(0, len(image), prepared.group):
         group = slice(first, first + prepared.group)
         prepared.run(list(image[group]), list(result[group]))
         if preview is not None:
-            preview.finished = min(group.stop, len(image))
+            preview.show(result[min(group.stop, len(image)) - 1])
     _end(prepared, context, len(image), started)
     return result
 
 
 def upscale_frames(
-    model: Model,
-    frames: Iterable[Tensor],
-    settings: Settings | None = None,
-    context: Context | None = None,
-    *,
-    count: int | None = None,
+    model: Model, frames: Iterable[Tensor], settings: Settings | None = None, context: Context | None = None, *, count: int | None = None
 ) -> Iterator[Tensor]:
     """Upscale frames as they come, in memory that does not grow with their number.
 
@@ -91,7 +88,7 @@ def upscale_frames(
         SpanArchError: as `upscale`, after the results of all frames before.
     """
     model, settings, context = adopt(model), settings or Settings(), context or Context()
-    preview = FramePreview() if context.progress is not None else None
+    preview = Preview() if context.progress is not None else None
     meter = Meter(context.progress, count, preview)
     prepared: PreparedUpscale | None = None
     waiting, shape, finished, started = list[Tensor](), None, 0, time.perf_counter()
@@ -113,14 +110,14 @@ def upscale_frames(
         _end(prepared, context, finished, started)
 
 
-def _upscaled(prepared: PreparedUpscale, waiting: list[Tensor], preview: FramePreview | None) -> Iterator[Tensor]:
+def _upscaled(prepared: PreparedUpscale, waiting: list[Tensor], preview: Preview | None) -> Iterator[Tensor]:
     """Upscale the waiting frames and clear the queue."""
     results = [memory.empty(prepared.plan.result_shape, frame.device) for frame in waiting]
     if waiting:
         prepared.run(waiting, results)
     waiting.clear()
     if preview is not None and results:
-        preview.keep(results[-1])
+        preview.show(results[-1])
     while results:
         yield results.pop(0)  # so that nothing is held here that the caller has finished with
 

@@ -33,12 +33,7 @@ class ShortSPAB(ParameterFreeAttention):
 class ESPAN(nn.Module):
     """(B, in_channels, H, W) in 0..1 -> (B, out_channels, H * scale, W * scale), about 0..1.
 
-    Args:
-        in_channels: channels of the image.
-        out_channels: channels of the result.
-        feature_channels: channels between the convolutions.
-        blocks: number of attention blocks of three convolutions.
-        scale: result pixels per image pixel, along each side.
+    The arguments are those of `SPAN`. ``blocks`` counts the attention blocks of three convolutions.
     """
 
     def __init__(

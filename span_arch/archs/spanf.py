@@ -37,12 +37,7 @@ class Entry(nn.Module):
 class SPANF(nn.Module):
     """(B, in_channels, H, W) in 0..1 -> (B, out_channels, H * scale, W * scale), about 0..1.
 
-    Args:
-        in_channels: channels of the image.
-        out_channels: channels of the result.
-        feature_channels: channels between the convolutions.
-        blocks: number of blocks. All but the first are attention blocks.
-        scale: result pixels per image pixel, along each side.
+    The arguments are those of `SPAN`. All but the first of the ``blocks`` are attention blocks.
     """
 
     def __init__(

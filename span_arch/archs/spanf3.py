@@ -49,14 +49,8 @@ class SPANF3(nn.Module):
     H and W are multiples of ``unshuffle``. The authors' network mirrors other images at the right and the bottom to fit. Here the
     model around the network does so, as it does for every spandrel network with size requirements.
 
-    Args:
-        in_channels: channels of the image.
-        out_channels: channels of the result.
-        feature_channels: channels between the convolutions.
-        blocks: number of attention blocks.
-        scale: result pixels per image pixel, along each side.
+    Args (others as for `SPAN`):
         unshuffle: image pixels per side that become channels at the start: ``4 // scale`` in known files, 1 for none.
-        conv: the form of the 3x3 convolutions, `FusedConv3XC` or `Conv3XC`.
     """
 
     def __init__(

@@ -92,14 +92,11 @@ class DySample(nn.Module):
 class SPANPlus(nn.Module):
     """(B, in_channels, H, W) in 0..1 -> (B, out_channels, H * scale, W * scale), about 0..1.
 
-    Args:
-        in_channels: channels of the image.
-        out_channels: channels of the result.
+    Args (others as for `SPAN`):
         feature_channels: channels between the convolutions. A multiple of `DYSAMPLE_GROUPS` for the upsampler ``"dys"``.
         blocks: number of attention blocks between the first and the last of each group.
         scale: result pixels per image pixel, along each side. 1 for the upsampler ``"conv"``.
         upsampler: the layer that turns features into the result.
-        conv: the form of the 3x3 convolutions, `FusedConv3XC` or `Conv3XC`.
     """
 
     def __init__(

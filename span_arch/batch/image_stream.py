@@ -80,16 +80,7 @@ def upscale_images(
     upscale: Callable[..., Iterator[Tensor]] = upscale_frames,
     write: Callable[..., None] = write_images,
 ) -> Iterator[Outcome]:
-    """Run jobs that are all of images and share their settings, in one stream through the network (see `upscale_jobs`).
-
-    Args:
-        model: as in `upscale_jobs`.
-        jobs: at least one.
-        context: as in `upscale_jobs`.
-        read: reads the source of a job.
-        upscale: upscales frames.
-        write: writes the target of a job.
-    """
+    """Run jobs that are all of images and share their settings, in one stream through the network (see `upscale_jobs`)."""
     items, writing, outcomes = Channel[_Item](_READ_AHEAD), Channel[_ImageRun](_WRITE_BEHIND), SimpleQueue[Outcome]()
     stream = _Stream(model, jobs[0], context or Context(), upscale, iter(items), outcomes)
     image: _ImageRun | None = None
@@ -114,16 +105,7 @@ def upscale_images(
 
 
 class _Stream:
-    """Frames of images in one stream through the network. After a frame that ends the stream, a new one begins.
-
-    Args:
-        model: as in `upscale_images`.
-        job: one of the jobs, which share their settings.
-        context: as in `upscale_images`.
-        upscale: as in `upscale_images`.
-        items: what the reader has read.
-        outcomes: receives the outcomes of images that never reach the writer.
-    """
+    """Frames of images in one stream through the network. After a frame that ends the stream, a new one begins."""
 
     def __init__(
         self,

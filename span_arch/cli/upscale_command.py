@@ -45,10 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
         "program, and 'span-upscale evaluate DIR --model MODEL' measures PSNR and SSIM on a benchmark. Each has its own --help.",
     )
     parser.add_argument(
-        "inputs",
-        nargs="+",
-        metavar="INPUT",
-        help="an image, an animation, a video, a folder of these, or a pattern such as 'scans/*.png'",
+        "inputs", nargs="+", metavar="INPUT", help="an image, an animation, a video, a folder of these, or a pattern such as 'scans/*.png'"
     )
     parser.add_argument(
         "output",

@@ -56,15 +56,7 @@ def upscale_on_ray(model: FamilyModel, jobs: Iterable[Job], *, address: str = AU
 
 
 class Dispatcher:
-    """A run of jobs on a connected cluster.
-
-    Args:
-        ray: the module.
-        model: as in `upscale_on_ray`.
-        staging: keeps the results of images until they are handed over.
-        segment_frames: as in `upscale_on_ray`.
-        weights: the model that workers build; by default `model`.
-    """
+    """A run of jobs on a connected cluster."""
 
     def __init__(
         self, ray: Any, model: FamilyModel, staging: Staging, segment_frames: int = FRAMES, weights: Weights | None = None

@@ -90,12 +90,7 @@ def from_row(row: Row) -> Any:
 
 
 class Worker:
-    """A worker with a process and a model of its own.
-
-    Args:
-        weights: the model.
-        threads: how many threads torch uses on a CPU.
-    """
+    """A worker with a process and a model of its own."""
 
     def __init__(self, weights: Weights, threads: int) -> None:
         set_torch_threads(threads)

@@ -19,9 +19,6 @@ class Staging:
     A worker may die after it has written a result and before anyone knows. Its work is then repeated, which must neither fail because
     the file exists nor replace a file of somebody else. Workers therefore write to a folder that only this run knows, and may replace
     files there. Files that killed workers leave behind are deleted with the folder.
-
-    Args:
-        move: gives a file another place on the same disk.
     """
 
     def __init__(self, move: Callable[[Path, Path], None] = move) -> None:

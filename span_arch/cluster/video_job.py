@@ -16,11 +16,7 @@ from .ray_worker import SegmentDone, SegmentFailed, SegmentTask
 
 
 class VideoJob:
-    """A video in segments. It reuses the segments that an earlier run has finished.
-
-    Args:
-        job: a job of a video.
-    """
+    """A video in segments. It reuses the segments that an earlier run has finished."""
 
     def __init__(self, job: Job) -> None:
         self._job = job

@@ -21,10 +21,7 @@ _log = logging.getLogger(__name__)
 
 
 def fuse_attention(
-    network: nn.Module,
-    device: torch.device,
-    dtype: torch.dtype,
-    kernel_for: Callable[[torch.device, torch.dtype], Attention] | None = None,
+    network: nn.Module, device: torch.device, dtype: torch.dtype, kernel_for: Callable[[torch.device, torch.dtype], Attention] | None = None
 ) -> None:
     """Give the family's attention blocks in a network the fused kernel, in place, if the device has one. Other networks are unchanged."""
     # By type: networks of others have parts called "attend" too, which are modules of their own.

@@ -1,4 +1,4 @@
-"""Small copies of a result while it is made."""
+"""Small previews of a result while it is made."""
 
 from __future__ import annotations
 
@@ -6,55 +6,32 @@ import torch
 from torch import Tensor
 
 _SIDE = 512
-"""Pixels of the longer side of a preview."""
+"""Pixels of the longer side of a preview, at least, if the image has as many."""
 
 _DIM = 0.25
 """Brightness of the part that is still to come."""
 
 
-class GrowingPreview:
-    """A preview of a result while it fills: of a single image, how far it is; of a batch, the last image that is finished.
-
-    It looks at single pixels of the result, a step apart. For a single image these hold a dim copy of the source at first, so that
-    finished parts stand out.
-
-    Args:
-        image: (B, H, W, C), the source.
-        result: (B, H', W', C'), still empty.
-    """
-
-    def __init__(self, image: Tensor, result: Tensor) -> None:
-        self._pixels = sampled(result)
-        self.finished = 0
-        """Images of the batch that are finished."""
-        if len(image) == 1 and image.shape[-1] >= self._pixels.shape[-1]:
-            _, height, width, channels = self._pixels.shape
-            rows, columns = (torch.arange(count) * side // count for count, side in ((height, image.shape[1]), (width, image.shape[2])))
-            self._pixels.copy_(image[:, rows][:, :, columns][..., :channels] * _DIM)
-
-    def __call__(self) -> Tensor | None:
-        """Return (h, w, C) in 0..1, or None if no image is finished yet."""
-        if len(self._pixels) > 1 and not self.finished:
-            return None
-        return self._pixels[max(0, self.finished - 1)].float().nan_to_num(0).clamp(0, 1).cpu()
-
-
-class FramePreview:
-    """A preview of the last frame that was finished."""
+class Preview:
+    """A preview of an image, made of single pixels that lie a step apart. It is a view: if the image changes, so does the preview."""
 
     def __init__(self) -> None:
         self._pixels: Tensor | None = None
 
     def __call__(self) -> Tensor | None:
-        """Return (h, w, C) in 0..1, or None before the first frame."""
-        return self._pixels
+        """Return (h, w, C) in 0..1, without alpha; None if there is no image yet."""
+        return None if self._pixels is None else self._pixels.float().nan_to_num(0).clamp(0, 1).cpu()
 
-    def keep(self, frame: Tensor) -> None:
-        """Keep a small copy of a frame, (H, W, C)."""
-        self._pixels = sampled(frame[None])[0].float().cpu()
+    def show(self, image: Tensor) -> None:
+        """Show an image, (H, W, C)."""
+        step = max(1, max(image.shape[:2]) // _SIDE)
+        self._pixels = image[::step, ::step, :3]
 
-
-def sampled(images: Tensor) -> Tensor:
-    """Return a view of some pixels of (B, H, W, C), at most 1023 to a side, without alpha."""
-    step = max(1, max(images.shape[1:3]) // _SIDE)
-    return images[:, ::step, ::step, :3]
+    def show_growing(self, image: Tensor, result: Tensor) -> None:
+        """Show an empty result over a dim copy of its source, so that finished parts stand out. Both are (H, W, C)."""
+        self.show(result)
+        assert self._pixels is not None
+        height, width, channels = self._pixels.shape
+        if image.shape[-1] >= channels:
+            rows, columns = (torch.arange(count) * side // count for count, side in ((height, image.shape[0]), (width, image.shape[1])))
+            self._pixels.copy_(image[rows][:, columns][..., :channels] * _DIM)

@@ -28,12 +28,7 @@ class Transfer:
 
 
 class Overlapped(Transfer):
-    """Copies through pinned memory on streams of their own, so that the device computes meanwhile.
-
-    Args:
-        device: an accelerator.
-        api: the module of torch with its streams and events, such as ``torch.cuda``.
-    """
+    """Copies through pinned memory on streams of their own, so that the device computes meanwhile."""
 
     ahead = 1
 

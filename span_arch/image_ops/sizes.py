@@ -42,8 +42,8 @@ class Factor:
 
 
 @dataclass(frozen=True)
-class Longest:
-    """A length in pixels for the longest side. The other side keeps the proportions.
+class _Side:
+    """A length in pixels for one side. The other side keeps the proportions.
 
     Raises:
         OptionError: the length is not a whole number from 1 to 1,000,000.
@@ -52,25 +52,19 @@ class Longest:
     pixels: int
 
     def __post_init__(self) -> None:
-        _check("longest side", self.pixels, whole=True)
+        _check(f"{type(self).__name__.lower()} side", self.pixels, whole=True)
+
+
+class Longest(_Side):
+    """A length in pixels for the longest side. The other side keeps the proportions."""
 
     def factors(self, height: int, width: int) -> tuple[Fraction, Fraction]:
         """Return the factors for the height and for the width."""
         return _same(Fraction(self.pixels) / max(height, width))
 
 
-@dataclass(frozen=True)
-class Shortest:
-    """A length in pixels for the shortest side. The other side keeps the proportions.
-
-    Raises:
-        OptionError: the length is not a whole number from 1 to 1,000,000.
-    """
-
-    pixels: int
-
-    def __post_init__(self) -> None:
-        _check("shortest side", self.pixels, whole=True)
+class Shortest(_Side):
+    """A length in pixels for the shortest side. The other side keeps the proportions."""
 
     def factors(self, height: int, width: int) -> tuple[Fraction, Fraction]:
         """Return the factors for the height and for the width."""

@@ -12,12 +12,7 @@ from .build import Model
 
 
 class CalledNetwork(nn.Module):
-    """A model's network with everything that calling the model does between padding and clamping.
-
-    Args:
-        model: the model to call.
-        network: a copy of the model's network to use in its place.
-    """
+    """A model's network with everything that calling the model does between padding and clamping."""
 
     def __init__(self, model: Model, network: nn.Module | None = None) -> None:
         super().__init__()

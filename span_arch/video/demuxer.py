@@ -21,12 +21,6 @@ _TOLERANCE = Fraction(1, 4)
 class Demuxer:
     """Reads the packets of a window of a video, or of a segment of that window.
 
-    Args:
-        container: open for reading.
-        name: the name for messages, which begin with it.
-        start, duration: as in `Window.of`.
-        segment: read the video stream alone, from the segment's key frame to its end.
-
     Raises:
         SpanArchError: as `Window.of` and `video_stream`.
     """

@@ -62,12 +62,7 @@ def _model_values(model: Model) -> dict[str, str]:
         digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.cpu().float().contiguous().numpy().tobytes())
     info = describe(ours)
-    return {
-        "architecture": info.architecture,
-        "scale": str(info.scale),
-        "normalisation": info.normalisation,
-        "weights": digest.hexdigest(),
-    }
+    return {"architecture": info.architecture, "scale": str(info.scale), "normalisation": info.normalisation, "weights": digest.hexdigest()}
 
 
 def _source_values(source: Source) -> dict[str, str]:

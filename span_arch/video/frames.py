@@ -37,14 +37,7 @@ def image_of(frame: av.VideoFrame, layout: Layout, colour: Colour) -> Tensor:
 
 
 def frame_of(image: Tensor, layout: Layout, colour: Colour, pixel_format: str) -> av.VideoFrame:
-    """Return an image as a frame; the inverse of `image_of`.
-
-    Args:
-        image: (H, W, 3) or (H, W, 4), of a floating type, on any device.
-        layout: the planes to compute.
-        colour: the colour encoding to use.
-        pixel_format: the encoder's name for the layout, or a packed format with the same samples.
-    """
+    """Return an image as a frame; the inverse of `image_of`."""
     height, width = image.shape[:2]
     frame = av.VideoFrame(width, height, pixel_format if _PACKED.fullmatch(pixel_format) else layout.name)
     dtype = torch.uint8 if layout.depth == 8 else torch.int32

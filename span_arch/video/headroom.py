@@ -20,10 +20,6 @@ class Headroom:
 
     Cameras record whites above white, which keep detail until grading, and subsampled chroma combines with luma to colours outside of
     RGB. Frames without any are passed on as they are.
-
-    Args:
-        size: the size that the user asked for.
-        scale: the scale of the network.
     """
 
     def __init__(self, size: Size | None, scale: int) -> None:

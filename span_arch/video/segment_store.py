@@ -45,12 +45,6 @@ class SegmentStore:
     """The locked folder of a target's segments, with a manifest of the finished ones. `open_store` makes one.
 
     Methods raise OutputError if the folder cannot be written to.
-
-    Args:
-        target: the file to write in the end.
-        fingerprint: what the segments are made of and with.
-        segments: all of them, in order.
-        finished: the finished ones, by index.
     """
 
     def __init__(self, target: Path, fingerprint: Fingerprint, segments: list[Segment], finished: dict[int, Finished]) -> None:

@@ -24,12 +24,6 @@ from .window import TimedPacket
 class VideoWriter:
     """A video file that is open for writing. Methods may raise OSError.
 
-    Args:
-        path: the file.
-        demuxer: the source, for streams, metadata and chapters.
-        encoding: the encoder and its settings, for images of one size.
-        video_only: write nothing but the frames.
-
     Raises:
         VideoError: the encoder rejects the settings.
         OSError: the file cannot be written.
