@@ -35,7 +35,7 @@ class Encoding:
     """Width and height of the coded frames. Some codecs need even sides."""
     codec_tag: str | None
     notes: tuple[Note, ...]
-    """What the encoder does not keep of the source."""
+    """The properties of the source that the encoding does not keep."""
 
     def configure(self, context: av.VideoCodecContext) -> None:
         """Set up a codec context that is not open yet."""

@@ -39,7 +39,7 @@ class Note:
 
 @dataclass(frozen=True)
 class VideoReport:
-    """What was written of a video. ``str`` makes one line of it."""
+    """The result of writing a video. ``str`` makes one line of it."""
 
     frames: int
     """Frames that were written."""

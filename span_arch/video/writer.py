@@ -45,7 +45,7 @@ class VideoWriter:
 
     @property
     def notes(self) -> tuple[Note, ...]:
-        """What is not as in the source."""
+        """The differences from the source."""
         return (*self._muxer.notes, *self.encoding.notes)
 
     def write(self, frame: VideoFrame | None, packets: Iterable[TimedPacket] = ()) -> None:
