@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,6 +12,9 @@ from pathlib import Path
 from .._util.files import check_output, make_folder, move
 from ..batch import Job, Outcome
 from ..batch.job import check_target, failed
+
+_ATTEMPTS = 20
+"""How often a folder is deleted until it stays away."""
 
 
 class Staging:
@@ -33,7 +37,11 @@ class Staging:
 
     def __exit__(self, *_: object) -> None:
         for folder in self._folders:
-            shutil.rmtree(folder, ignore_errors=True)
+            for _ in range(_ATTEMPTS):  # a worker on its way out may still create a file meanwhile
+                shutil.rmtree(folder, ignore_errors=True)
+                if not folder.exists():
+                    break
+                time.sleep(0.1)
 
     def add(self, job: Job) -> Job:
         """Return the job for a worker to do instead, with absolute paths and a staged target.
