@@ -21,7 +21,7 @@ class Checkpoint:
     state: Mapping[str, Any]
     """Tensors by attribute path. Readers may leave wrappers, which `read` removes. Empty if a graph has lost the names."""
     metadata: Mapping[str, str] = field(default_factory=dict[str, str])
-    """What the file says about itself."""
+    """The texts that the file states about itself."""
     normalisation: Normalisation | str | None = "unstated"
     """The normalisation that the file states, None if it states that there is none, or ``"unstated"``."""
     graph: Graph | None = None

@@ -100,7 +100,7 @@ class Graph:
         )
 
     def check(self, network: Callable[[Tensor], Tensor], channels: int) -> None:
-        """Compare the result of a network with that of the graph, on an image of so many channels.
+        """Compare the result of a network with that of the graph, on a random image with a number of channels.
 
         Raises:
             BrokenCheckpointError: they differ.

@@ -109,7 +109,7 @@ def _check_external(entry: Mapping[str, str], name: str, path: Path) -> None:
     file = (folder / location).resolve()
     if not location or not file.is_relative_to(folder):
         raise UnsafeCheckpointError(
-            f"{path} wants to read '{name}' from '{location}', outside its own folder. Nothing was read from there. Do not trust the "
+            f"{path} reads '{name}' from '{location}', outside its own folder. Nothing was read from there. Do not trust the "
             "file: get the network from its author."
         )
     if not file.is_file():

@@ -42,7 +42,7 @@ def read_pickled(path: Path) -> Checkpoint:
         raise _broken(path, error) from error
     if names:
         raise UnsafeCheckpointError(
-            f"{path} is a pickle that wants to use {', '.join(names[:8])}, and weights need only tensors. Nothing of it was run. Do not "
+            f"{path} is a pickle that uses {', '.join(names[:8])}, and weights need only tensors. Nothing of it was run. Do not "
             "trust the file: get the network from its author, as safetensors if possible."
         )
     try:

@@ -28,7 +28,7 @@ _CALLED = frozenset({
 """The functions that pickles of weights call. Some others that PyTorch would call take memory for nothing or hang."""
 
 _NAMED = re.compile(r"torch\.((cuda\.|storage\.)?[A-Z]\w+Storage|u?int\d+|q\w+|b?float\w+|complex\w+|bool|per_\w+)")
-"""What such pickles name without a call: types of storages and of numbers."""
+"""Names that such pickles use without a call: types of storages and of numbers."""
 
 _LEGACY_PICKLES = 5
 """The pickles at the beginning of a file from before PyTorch 1.6. Raw numbers follow them."""

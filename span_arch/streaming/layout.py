@@ -1,4 +1,4 @@
-"""Where the values of a plan lie in memory, so that many values share few places, and how much memory that takes."""
+"""The memory of a plan: many values share few places."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .plan import Plan, Value
 
 @dataclass(frozen=True)
 class Home:
-    """Where the rows of a value lie. Without a place and without strips of its own, torch allocates them."""
+    """The place of a value's rows in memory. torch allocates them if there is neither a place nor room for strips of its own."""
 
     place: int | None = None
     """The number of a place that several values share."""

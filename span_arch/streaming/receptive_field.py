@@ -19,7 +19,7 @@ from .traced_graph import TracedGraph, trace
 
 @dataclass(frozen=True)
 class ReceptiveField:
-    """What a network sees, in pixels of its input."""
+    """The extent of what a network sees, in pixels of its input."""
 
     radius: int
     """A piece of the output depends on at most this many pixels around the same piece of the input, if the edges of the piece are

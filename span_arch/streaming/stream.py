@@ -106,7 +106,7 @@ class _Step:
     compute: Callable[[_Step, Tensor, Tensor | None], Tensor]
     """Computes the rows from the rows of the image, in the target if it can."""
     operands: tuple[Any, ...]
-    """What it reads: steps, and the weights and numbers that go with them."""
+    """The steps that it reads, and the weights and numbers that go with them."""
     overwritten: _Step | None
     """The step whose memory it takes over."""
     count: int
@@ -114,7 +114,7 @@ class _Step:
     rows: int
     """Rows of the whole image."""
     area: Tensor | None
-    """Memory for the rows of a strip, below those that are kept."""
+    """Memory for the rows of a strip, below the kept rows."""
     store: Tensor | None
     """Memory for the rows that are kept, where the area is shared."""
     empty: Tensor
@@ -124,7 +124,7 @@ class _Step:
     tensor: Tensor | None = None
     """The area in use, or the rows of the strip."""
     position: int = 0
-    """Where the rows of the strip begin in the area."""
+    """The row of the area at which the strip begins."""
     origin: int = 0
     """The first row of the strip; it may lie above the image, or below."""
     start: int = 0

@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import fx, nn
 from typing_extensions import override
 
+from .._util.text import first_line
 from .operations import (
     Concatenation,
     Constant,
@@ -35,7 +36,7 @@ from .operations import (
     Shuffle,
     Unshuffle,
     Unsupported,
-)  # fmt: skip
+)
 from .pointwise import ACTIVATIONS, CALLS, SETTINGS
 
 
@@ -62,7 +63,7 @@ def trace(network: nn.Module) -> TracedGraph:
     except Unsupported:
         raise
     except Exception as error:  # tracing runs the forward pass of any network
-        raise Unsupported(f"its forward pass cannot be traced ({error})") from error
+        raise Unsupported(f"its forward pass cannot be traced ({first_line(error)})") from error
 
 
 def needed(operations: Sequence[Operation]) -> list[Operation]:
@@ -89,7 +90,8 @@ def _restored(network: nn.Module) -> Generator[None]:
         yield
     finally:
         for current, before in attributes:
-            current.clear()
+            for name in current.keys() - before.keys():
+                del current[name]
             current.update(before)
 
 
@@ -154,7 +156,7 @@ class _Reader:
         self._rates: list[Fraction] = []
         """Rows of every value per row of the image."""
         self._values: dict[fx.Node, int | Constant | None] = {}
-        """What every node gives: the number of a value, a constant, or None for a size."""
+        """The result of every node: the number of a value, a constant, or None for a size."""
         self._shared: set[int] = set()
         """Values whose memory others may share."""
         self._chunked: set[int] = set()
@@ -193,7 +195,7 @@ class _Reader:
     def _value(self, argument: Any) -> int:
         value = self._values.get(argument) if isinstance(argument, fx.Node) else None
         if not isinstance(value, int):
-            raise Unsupported(f"it uses {argument} like an image")
+            raise Unsupported(f"it uses {argument} as an image")
         return value
 
     def _shares(self, argument: Any) -> int:

@@ -1,4 +1,4 @@
-"""Files: every container there and back, and a corpus of files that are not what they seem."""
+"""Every container written and read again, and a corpus of files that are not what they seem."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ WRAPPERS: dict[str, Callable[[State], object]] = {
 @pytest.mark.parametrize("suffix", [".pth", ".pt", ".ckpt"])
 @pytest.mark.parametrize("wrapper", WRAPPERS)
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "before 1.6"])
-def test_a_pickle_loads_however_it_is_wrapped(tmp_path: Path, suffix: str, wrapper: str, zipped: bool) -> None:
+def test_pickle_loads_in_every_wrapper(tmp_path: Path, suffix: str, wrapper: str, zipped: bool) -> None:
     path = tmp_path / f"network{suffix}"
     torch.save(WRAPPERS[wrapper](state()), path, _use_new_zipfile_serialization=zipped)
     loaded = span_arch.load(path).model.state_dict()
@@ -50,7 +50,7 @@ def test_a_pickle_loads_however_it_is_wrapped(tmp_path: Path, suffix: str, wrapp
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
 @pytest.mark.parametrize("form", ["fused", "training"])
-def test_what_is_saved_is_what_is_loaded(tmp_path: Path, suffix: str, form: str) -> None:
+def test_saved_model_is_loaded_as_it_was(tmp_path: Path, suffix: str, form: str) -> None:
     model = span_arch.from_state_dict(state())
     span_arch.save(model, tmp_path / f"network{suffix}", form=form)
     loaded = span_arch.load(tmp_path / f"network{suffix}")
@@ -59,14 +59,14 @@ def test_what_is_saved_is_what_is_loaded(tmp_path: Path, suffix: str, form: str)
     assert [path.name for path in tmp_path.iterdir()] == [f"network{suffix}"]
 
 
-def test_either_file_of_an_ncnn_pair_names_it(ncnn_folder: Path) -> None:
+def test_either_file_of_an_ncnn_pair_loads_it(ncnn_folder: Path) -> None:
     pair = ncnn_folder / "models" / "spanx2_ch48"
     by_param, by_bin = (span_arch.load(pair.with_suffix(suffix)) for suffix in (".param", ".bin"))
     assert by_param.source.sha256 == by_bin.source.sha256
     assert all(map(torch.equal, by_param.model.state_dict().values(), by_bin.model.state_dict().values()))
 
 
-def test_a_file_that_exists_is_left_as_it_is(tmp_path: Path) -> None:
+def test_existing_file_is_not_changed(tmp_path: Path) -> None:
     path = tmp_path / "network.pth"
     path.write_text("mine")
     with pytest.raises(errors.OutputError, match="already exists"):
@@ -74,7 +74,7 @@ def test_a_file_that_exists_is_left_as_it_is(tmp_path: Path) -> None:
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("network.pth", "mine")]
 
 
-def test_a_file_is_replaced_whole_and_never_written_over(tmp_path: Path) -> None:
+def test_file_is_replaced_as_a_whole_and_never_overwritten(tmp_path: Path) -> None:
     path, other_name = tmp_path / "network.pth", tmp_path / "other name.pth"
     path.write_text("mine")
     other_name.hardlink_to(path)
@@ -82,7 +82,7 @@ def test_a_file_is_replaced_whole_and_never_written_over(tmp_path: Path) -> None
     assert other_name.read_text() == "mine"
 
 
-def test_a_disk_that_is_full_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "network.safetensors"
     path.write_text("mine")
 
@@ -95,7 +95,7 @@ def test_a_disk_that_is_full_leaves_the_old_file(tmp_path: Path, monkeypatch: py
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("network.safetensors", "mine")]
 
 
-def test_a_normalisation_that_a_pickle_cannot_tell_is_not_lost_in_silence(ncnn_folder: Path, tmp_path: Path) -> None:
+def test_normalisation_that_a_pickle_cannot_store_is_refused(ncnn_folder: Path, tmp_path: Path) -> None:
     truth = ncnn_folder / "models" / "4xSPANkendata.param"
     model = span_arch.load(truth, normalise=((0.3, 0.4, 0.5), 2))
     with pytest.raises(errors.OptionError, match="cannot state the normalisation"):
@@ -108,7 +108,7 @@ def test_a_normalisation_that_a_pickle_cannot_tell_is_not_lost_in_silence(ncnn_f
 
 
 class Code:
-    """Runs when it is unpickled, if anybody lets it."""
+    """An object that creates a folder when it is unpickled."""
 
     def __reduce__(self) -> tuple[object, ...]:
         return os.mkdir, ("it-ran",)
@@ -137,14 +137,14 @@ def folder(path: Path) -> None:
 
 def torchscript(path: Path) -> None:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # TorchScript is out of date
+        warnings.simplefilter("ignore")  # about TorchScript being deprecated
         torch.jit.save(torch.jit.script(torch.nn.Conv2d(1, 1, 1)), str(path))
 
 
 GOOD = pickled(state())
 BROKEN, WEIGHTS = errors.BrokenCheckpointError, errors.WeightsError
 CORPUS: list[tuple[str, Callable[[Path], object], type[errors.SpanArchError], str]] = [
-    ("missing.pth", lambda path: None, errors.CheckpointNotFoundError, "no file"),
+    ("missing.pth", lambda path: None, errors.CheckpointNotFoundError, "does not exist"),
     ("spanx5_ch48", lambda path: None, errors.CheckpointNotFoundError, "spanx4_ch48"),
     ("folder.pth", folder, errors.CheckpointError, "a folder"),
     ("network.zip", GOOD, errors.CheckpointError, r"suffix '\.zip'"),
@@ -152,12 +152,12 @@ CORPUS: list[tuple[str, Callable[[Path], object], type[errors.SpanArchError], st
     ("page.pth", lambda path: path.write_text("\n<!DOCTYPE html><html>"), BROKEN, "web page"),
     ("page.safetensors", lambda path: path.write_text("<html>"), BROKEN, "web page"),
     ("lfs.pth", lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\noid"), BROKEN, "git lfs pull"),
-    ("cut.pth", truncated(GOOD, 0.6), BROKEN, "breaks off"),
+    ("cut.pth", truncated(GOOD, 0.6), BROKEN, "is truncated"),
     ("cut-old.pth", truncated(pickled(state(), zipped=False), 0.6), BROKEN, "download"),
     ("noise.pth", lambda path: path.write_bytes(bytes(range(256)) * 40), BROKEN, "cannot be read"),
     ("text.pth", lambda path: path.write_text("not found"), BROKEN, "cannot be read"),
     ("cut.safetensors", truncated(lambda path: save_file(state(), path), 0.5), BROKEN, "download"),
-    ("liar.safetensors", lambda path: path.write_bytes((2**60).to_bytes(8, "little") + b"{}"), BROKEN, "no whole safetensors"),
+    ("liar.safetensors", lambda path: path.write_bytes((2**60).to_bytes(8, "little") + b"{}"), BROKEN, "not a valid safetensors"),
     ("code.pth", pickled({"params": state(), "code": Code()}), errors.UnsafeCheckpointError, "mkdir"),
     ("code-old.pth", pickled({"code": Code()}, zipped=False), errors.UnsafeCheckpointError, "mkdir"),
     ("bare-code.pth", lambda path: path.write_bytes(pickle.dumps(Code())), errors.UnsafeCheckpointError, "mkdir"),
@@ -165,7 +165,7 @@ CORPUS: list[tuple[str, Callable[[Path], object], type[errors.SpanArchError], st
     ("list.pth", pickled([1, 2, 3]), BROKEN, "no weights"),
     ("counts.pth", pickled({"epoch": 3, "lr": 0.1}), BROKEN, "'epoch'"),
     ("esrgan.pth", pickled(ESRGAN(in_nc=3, out_nc=3, num_filters=8, num_blocks=1).state_dict()), errors.UnknownArchitectureError, "ESRGAN"),
-    ("stranger.pth", pickled({"a.weight": torch.zeros(2)}), errors.UnknownArchitectureError, "'a.weight'"),
+    ("foreign.pth", pickled({"a.weight": torch.zeros(2)}), errors.UnknownArchitectureError, "'a.weight'"),
     ("nearly.pth", with_tensor("conv_cat.weight", None), errors.UnknownArchitectureError, r"closest .* SPAN, but conv_cat\.weight"),
     ("gap.pth", pickled({k: t for k, t in state().items() if "block_3" not in k}), WEIGHTS, r"lacks block_3\.c1_r"),
     ("missing.bias.pth", with_tensor("conv_2.eval_conv.bias", None), WEIGHTS, r"conv_2\.eval_conv\.bias is missing"),
@@ -183,7 +183,7 @@ CORPUS: list[tuple[str, Callable[[Path], object], type[errors.SpanArchError], st
 
 
 @pytest.mark.parametrize(("name", "write", "error", "words"), CORPUS, ids=[entry[0] for entry in CORPUS])
-def test_a_bad_file_is_told_what_it_is(
+def test_bad_file_is_refused_with_a_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, write: Callable[[Path], object], error: type[Exception], words: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -195,7 +195,7 @@ def test_a_bad_file_is_told_what_it_is(
     assert not Path("it-ran").exists()
 
 
-def test_half_precision_weights_of_an_odd_number_are_padded_to_words(tmp_path: Path) -> None:
+def test_odd_number_of_half_precision_weights_is_padded_to_words(tmp_path: Path) -> None:
     layers = ["Input image 0 1 image", "Convolution /a/Conv 1 1 image a 0=1 1=3 4=1 5=1 6=9", "Convolution /b/Conv 1 1 a b 0=1 1=1 6=1"]
     (tmp_path / "odd.param").write_text("\n".join(["7767517", "3 3", *layers]))
     flag = (0x01306B47).to_bytes(4, "little")
@@ -225,7 +225,7 @@ def change_bin(edit: Callable[[bytes], bytes]) -> Callable[[Path], None]:
         (change("7767517", "7767518"), "does not begin with"),
         (change("\n77 92\n", "\n78 92\n"), "announces 78 layers"),
         (change("/block_2/c1_r/eval_conv/Conv ", "/block_1/c1_r/eval_conv/Conv "), "twice"),
-        (change("6=20736", "6=20735"), "does not come out even"),
+        (change("6=20736", "6=20735"), "do not divide into"),
         (change("0=48 1=3 4=1 5=1 6=1296", "0=48 1=3 4=1 5=1 6=1000000000000512"), "the shape"),
         (change("Swish ", "LSTM "), "kind LSTM"),
         (change_bin(lambda data: data[:-100]), "truncated"),
@@ -235,7 +235,9 @@ def change_bin(edit: Callable[[bytes], bytes]) -> Callable[[Path], None]:
     ],
     ids=["magic", "layers", "twice", "uneven", "huge", "LSTM", "truncated", "trailing", "quantised", "binary"],
 )
-def test_a_damaged_ncnn_pair_is_told_why(tmp_path: Path, ncnn_folder: Path, damage: Callable[[Path], object], words: str) -> None:
+def test_damaged_ncnn_pair_is_refused_with_a_reason(
+    tmp_path: Path, ncnn_folder: Path, damage: Callable[[Path], object], words: str
+) -> None:
     for suffix in (".param", ".bin"):
         shutil.copy(ncnn_folder / "models" / f"spanx4_ch48{suffix}", tmp_path)
     damage(tmp_path / "spanx4_ch48.param")

@@ -1,4 +1,4 @@
-"""Containers that hold graphs, as other programs write them: with names, without names, and changed afterwards."""
+"""ONNX and ncnn files of other programs: with names, without names, and with changed graphs."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "SPANF": lambda: SPANF(feature_channels=8, blocks=3),
     "ESPAN": lambda: ESPAN(feature_channels=8, blocks=2, scale=2),
     "SPANPlus": lambda: SPANPlus(feature_channels=8, blocks=(2,), upsampler="ps", scale=3),
-    "SPANPlus that does not enlarge": lambda: SPANPlus(feature_channels=8, blocks=(1,), scale=1, upsampler="conv"),
+    "SPANPlus of scale 1": lambda: SPANPlus(feature_channels=8, blocks=(1,), scale=1, upsampler="conv"),
     "SPANF3": lambda: SPANF3(feature_channels=8, blocks=2),
 }
 
 
 def export(network: nn.Module, path: Path, **options: Any) -> nn.Module:
-    """By PyTorch's exporter as it is; returns the network."""
+    """Export a network with PyTorch's exporter alone, and return it."""
     pytest.importorskip("onnxscript")
     torch.manual_seed(0)
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
@@ -47,7 +47,7 @@ def export(network: nn.Module, path: Path, **options: Any) -> nn.Module:
 
 
 def forget_names(path: Path, *, nodes: bool) -> None:
-    """Numbers the initialisers, and perhaps the nodes, as optimisers do."""
+    """Number the initialisers, and optionally the nodes, as optimisers do."""
     model = onnx.load(path)
     numbers = {tensor.name: f"onnx::Conv_{i}" for i, tensor in enumerate(model.graph.initializer)}
     paths = {}
@@ -69,8 +69,8 @@ def assert_same(model: span_arch.FamilyModel, network: nn.Module) -> None:
         torch.testing.assert_close(model.model(image), network(image), atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("inside", [True, False], ids=["weights inside", "weights beside"])
-def test_a_file_of_pytorchs_exporter(tmp_path: Path, inside: bool) -> None:
+@pytest.mark.parametrize("inside", [True, False], ids=["weights inside", "weights in another file"])
+def test_file_of_pytorchs_exporter_is_loaded(tmp_path: Path, inside: bool) -> None:
     network = export(SPAN(feature_channels=8, blocks=2, scale=2), tmp_path / "a.onnx", external_data=not inside)
     assert (tmp_path / "a.onnx.data").exists() is not inside
     model = span_arch.load(tmp_path / "a.onnx")
@@ -78,7 +78,7 @@ def test_a_file_of_pytorchs_exporter(tmp_path: Path, inside: bool) -> None:
     assert model.normalisation_known == "stated in the graph"
 
 
-def test_a_network_within_another_module_and_in_its_training_form(tmp_path: Path) -> None:
+def test_exported_part_of_a_module_and_training_form_are_loaded(tmp_path: Path) -> None:
     network = export(
         nn.ModuleDict({"net": SPAN(feature_channels=4, blocks=2, normalisation=None, conv=Conv3XC)})["net"], tmp_path / "a.onnx"
     )
@@ -87,9 +87,9 @@ def test_a_network_within_another_module_and_in_its_training_form(tmp_path: Path
     assert_same(span_arch.load(tmp_path / "b.onnx"), network)
 
 
-@pytest.mark.parametrize("nodes", [False, True], ids=["of weights", "of weights and nodes"])
+@pytest.mark.parametrize("nodes", [False, True], ids=["weights lose names", "weights and nodes lose names"])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_names_that_were_lost_are_found_again(name: str, nodes: bool, tmp_path: Path) -> None:
+def test_lost_names_are_found_again(name: str, nodes: bool, tmp_path: Path) -> None:
     network = export(NETWORKS[name](), tmp_path / "a.onnx", external_data=False)
     forget_names(tmp_path / "a.onnx", nodes=nodes)
     model = span_arch.load(tmp_path / "a.onnx")
@@ -97,11 +97,11 @@ def test_names_that_were_lost_are_found_again(name: str, nodes: bool, tmp_path: 
     assert_same(model, network)
 
 
-def test_a_nameless_graph_of_another_network_is_refused_with_a_reason(tmp_path: Path) -> None:
+def test_graph_without_names_of_another_network_is_refused(tmp_path: Path) -> None:
     export(nn.Sequential(*(nn.Conv2d(3, 3, 3, padding=1) for _ in range(4))), tmp_path / "few.onnx", external_data=False)
     with pytest.raises(errors.UnknownArchitectureError, match="4 convolutions are not those"):
         span_arch.load(tmp_path / "few.onnx")
-    layers = [nn.Conv2d(3 if i == 0 else 8, 3 if i == 12 else 8, 3, padding=1) for i in range(13)]  # as many as a SPAN of three blocks
+    layers = [nn.Conv2d(3 if i == 0 else 8, 3 if i == 12 else 8, 3, padding=1) for i in range(13)]  # the number of a SPAN of three blocks
     export(nn.Sequential(*layers), tmp_path / "chain.onnx", external_data=False)
     with pytest.raises(errors.UnknownArchitectureError, match="as many convolutions as"):
         span_arch.load(tmp_path / "chain.onnx")
@@ -117,20 +117,20 @@ def test_a_nameless_graph_of_another_network_is_refused_with_a_reason(tmp_path: 
     ],
     ids=["activation", "constant", "range"],
 )  # fmt: skip
-def test_a_graph_that_was_changed_is_not_taken_for_what_it_was(old: str, new: str, ncnn_folder: Path, tmp_path: Path) -> None:
+def test_changed_graph_is_not_loaded_as_the_original(old: str, new: str, ncnn_folder: Path, tmp_path: Path) -> None:
     source = ncnn_folder / "models" / "spanx2_ch48"
     text = source.with_suffix(".param").read_text()
     assert old in text
     (tmp_path / "a.param").write_text(text.replace(old, new, 1))
     (tmp_path / "a.bin").write_bytes(source.with_suffix(".bin").read_bytes())
-    if "2.55" in old:  # another range is another network, and that is what is loaded
+    if "2.55" in old:  # another range is a valid network of its own
         assert span_arch.load(tmp_path / "a.param").normalisation.range == 1
         return
-    with pytest.raises(errors.BrokenCheckpointError, match="computes something else"):
+    with pytest.raises(errors.BrokenCheckpointError, match="does not compute what"):
         span_arch.load(tmp_path / "a.param")
 
 
-def test_an_ncnn_pair_whose_layers_are_numbered(ncnn_folder: Path, tmp_path: Path) -> None:
+def test_ncnn_pair_with_numbered_layers_is_loaded(ncnn_folder: Path, tmp_path: Path) -> None:
     source = ncnn_folder / "models" / "4xSPANkendata"
     lines = source.with_suffix(".param").read_text().splitlines()
     numbered = [re.sub(r"^(Convolution\s+)\S+", rf"\g<1>conv_{i}", line) for i, line in enumerate(lines)]

@@ -130,7 +130,7 @@ UNKNOWN: dict[str, tuple[Callable[[Custom, Tensor], Tensor], str]] = {
     "circular padding": (lambda self, x: F.pad(x, (1, 1, 1, 1), "circular"), "pads by .* in the mode circular"),
     "random values": (lambda self, x: F.dropout(x), "dropout is not a known operation"),
     "decision on pixels": (lambda self, x: x if x.sum() > 0 else -x, "cannot be traced"),
-    "no image": (lambda self, x: self.last.weight, "like an image"),
+    "no image": (lambda self, x: self.last.weight, "as an image"),
 }
 
 
