@@ -37,7 +37,7 @@ class Staging:
 
     def __exit__(self, *_: object) -> None:
         for folder in self._folders:
-            for _ in range(_ATTEMPTS):  # a worker on its way out may still create a file meanwhile
+            for _attempt in range(_ATTEMPTS):  # a worker on its way out may still create a file meanwhile
                 shutil.rmtree(folder, ignore_errors=True)
                 if not folder.exists():
                     break

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable
 
 from ..image_ops.sizes import Pair
-from ..image_ops.wrap import Seamless, crop, wrap
+from ..image_ops.wrapping import Seamless, crop, wrap
 from ..models.build import Model
 from ..models.spandrel_compat import CalledNetwork
 from ..streaming.receptive_field import find_receptive_field

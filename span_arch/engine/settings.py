@@ -8,7 +8,7 @@ from ..errors import OptionError
 from ..image_ops.resize import Filter, check_filter
 from ..image_ops.sizes import Size
 from ..image_ops.transparency import Alpha, check_alpha
-from ..image_ops.wrap import Seamless, check_seamless
+from ..image_ops.wrapping import Seamless, check_seamless
 from .precision import Precision, check_precision
 
 

@@ -17,7 +17,7 @@ from ..models.build import Model
 from ..models.spandrel_compat import CalledNetwork
 from ..streaming.receptive_field import find_receptive_field
 from .context import Context
-from .footprint import Footprint, footprint
+from .memory_footprint import Footprint, footprint
 from .precision import Arithmetic
 from .progress import Meter
 from .recovery import Failure, Recovery
