@@ -48,7 +48,7 @@ def load(name_or_path: str | Path, *, normalise: Normalise = "auto") -> FamilyMo
     except errors.CheckpointError as error:
         if name in str(error):
             raise
-        raise with_context(error, f"The file is {name}.") from error
+        raise with_context(error, f"File: {name}") from error
 
 
 def _from_checkpoint(checkpoint: Checkpoint, name: str, normalise: Normalise) -> FamilyModel:

@@ -310,7 +310,7 @@ CORPUS: list[tuple[str, Write, type[errors.CheckpointError], str]] = [
      BROKEN, "not a valid safetensors"),
     ("type.safetensors", safetensors_file({"a": {**entry(0, 4, 1), "dtype": "F31"}}, bytes(4)), BROKEN, "not a valid safetensors"),
     ("mean.safetensors", lambda path: save_file(state(), path, {"normalisation": "1e300 0 0 1"}), BROKEN, "1e300"),
-    ("plus.safetensors", lambda path: save_file(SPANPLUS, path, {"normalisation": "0.4 0.4 0.4 255"}), WEIGHTS, "takes images as they are"),
+    ("plus.safetensors", lambda path: save_file(SPANPLUS, path, {"normalisation": "0.4 0.4 0.4 255"}), WEIGHTS, "images as they are"),
     ("no image.param", reworded(r"^Input .*$", "Noop x 0 0"), BROKEN, "takes 0 images"),
     ("two images.param", reworded(r"^(Input .*)$", r"\1\nInput other 0 1 other"), BROKEN, "takes 2 images"),
     ("early.param", reworded(r"^(Convolution .*)\n(Split .*)$", r"\2\n\1"), BROKEN, "before a step makes it"),
