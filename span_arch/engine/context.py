@@ -45,6 +45,7 @@ class Probes:
 
     free_bytes: Callable[[torch.device], int] = memory.free_bytes
     main_bytes: Callable[[], int | None] = memory.main_bytes
+    give_back: Callable[[torch.device], None] = memory.give_back
     multiplies_bfloat16: Callable[[], bool] = multiplies_bfloat16
     is_fast_in_half: Callable[[torch.device], bool] = is_fast_in_half
     busy_pixels: Callable[[torch.device], int] = busy_pixels

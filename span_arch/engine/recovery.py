@@ -36,11 +36,12 @@ class Recovery:
 
     Args:
         model: named in errors.
-        device: whose cached memory is released after a failure, and which errors name.
+        device: where to compute.
+        give_back: returns cached memory of a device to its system.
     """
 
-    def __init__(self, model: Model, device: torch.device) -> None:
-        self._architecture, self._device = model.architecture.name, device
+    def __init__(self, model: Model, device: torch.device, give_back: Callable[[torch.device], None] = memory.give_back) -> None:
+        self._architecture, self._device, self._give_back = model.architecture.name, device, give_back
         self.recovered = Recovered()
 
     def attempt(self, work: Callable[[], T]) -> T | Failure:
@@ -55,9 +56,9 @@ class Recovery:
             return Failure.OUT_OF_MEMORY
 
     def out_of_memory(self) -> None:
-        """Count a failure and release cached memory. Call it once the failed attempt holds nothing any more."""
+        """Count a failure and return cached memory. Call it once the failed attempt holds nothing any more."""
         self.recovered += Recovered(out_of_memory=1)
-        memory.give_back(self._device)
+        self._give_back(self._device)
 
     def not_finite(self, dtype: torch.dtype) -> None:
         """Count a failure that a run in float32 may mend.

@@ -85,7 +85,7 @@ class StripRunner:
         self._fast = prepared(arithmetic)
         self._exact = self._fast if arithmetic == FLOAT32 else prepared(FLOAT32)
         self._halo = Halo(width=self._fast.plan.halo, unit=self._fast.plan.unit)
-        self._recovery = Recovery(model, self._device)
+        self._recovery = Recovery(model, self._device, context.probes.give_back)
         self._stream: tuple[object, Stream] | None = None
         across, down = model.size_requirements.get_padding(size[1], size[0])
         self._height = size[0] + down

@@ -95,7 +95,7 @@ class TileRunner:
         layout = torch.channels_last if self._halo.ramp == 0 else torch.contiguous_format
         probes = context.probes
         self._network = probes.device_copy(model, self._device, layout, settings.compiled, probes.transfer(self._device))
-        self._recovery = Recovery(model, self._device)
+        self._recovery = Recovery(model, self._device, probes.give_back)
         self._most_pixels = float("inf")
         """Pixels that fit through the network at a time, as far as is known."""
         busy = probes.busy_pixels(self._device)

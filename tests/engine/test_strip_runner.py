@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import weakref
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -229,26 +230,25 @@ def test_cached_plan_does_not_keep_a_model_alive() -> None:
     assert reference() is None
 
 
-def test_failed_stream_is_released_before_the_next_is_made() -> None:
-    failed: list[weakref.ref[Stream]] = []
-    released: list[bool] = []
+def test_failed_stream_is_released_before_cached_memory_is_returned() -> None:
+    made: list[weakref.ref[Stream]] = []
+    alive: list[bool] = []
 
-    class Failing(Strips):
+    class Watched(Strips):
         def __call__(self, *arguments: Any) -> Stream:
-            released.extend(stream() is None for stream in failed)
             stream = super().__call__(*arguments)
-            self.latest = weakref.ref(stream)
+            made.append(weakref.ref(stream))
             return stream
 
     def fail_second(number: int, size: tuple[int, int], rows: Tensor) -> Tensor:
         if number == 2:
-            failed.append(strips.latest)
             raise MemoryError
         return rows
 
-    strips = Failing(fail_second)
-    torch.testing.assert_close(upscale(model(), image(), FLOAT32, strips.context()), whole(model(), image()), atol=1e-5, rtol=0)
-    assert released == [True]
+    probes = replace(Watched(fail_second).context().probes, give_back=lambda device: alive.append(made[-1]() is not None))
+    result = upscale(model(), image(), FLOAT32, Context(probes=probes))
+    torch.testing.assert_close(result, whole(model(), image()), atol=1e-5, rtol=0)
+    assert alive == [False]
 
 
 # Memory
