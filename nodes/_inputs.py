@@ -69,7 +69,7 @@ def upscale_inputs() -> list[Any]:
             options=list(PRECISIONS),
         ),
         _input(
-            io.Boolean, "compile", "Compile the network with torch.compile. The first run takes longer; long batches on a GPU run faster."
+            io.Boolean, "compile", "Compile the network with torch.compile. The first run takes longer; meant for long batches on a GPU."
         ),
         _input(
             io.Combo,
