@@ -41,7 +41,8 @@ def footprint(model: Model) -> Footprint:
             network(image)
     except Exception:  # networks of others on an unusual device may raise anything
         return Footprint(peak=384.0 * 3 * 4 * model.scale, activation=64.0 * 4)
-    return Footprint(peak=tally.peak / _SIDE**2, activation=max(tally.made, key=lambda size: size * tally.made[size]) / _SIDE**2)
+    largest = max(tally.made, key=lambda size: size * tally.made[size], default=image.nbytes)  # an identity makes no tensors
+    return Footprint(peak=max(tally.peak, image.nbytes) / _SIDE**2, activation=largest / _SIDE**2)
 
 
 class AllocationTally(TorchDispatchMode):
