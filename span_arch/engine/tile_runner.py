@@ -22,15 +22,12 @@ from .precision import Arithmetic
 from .progress import Meter
 from .recovery import Failure, Recovery
 from .report import Method, Recovered
-from .runner import Frame
+from .runner import MEMORY_SHARE, Frame
 from .settings import Settings
 from .tiling import Halo, Tile, by_area, by_side, levelled, ramp_weights
 
 SMALLEST_TILE = 32
 """Side in pixels of the smallest tile that is tried before memory is said to be too short."""
-
-MEMORY_SHARE = 0.7
-"""The share of free memory that tiles may fill. The rest is for workspace of the convolutions, which is not counted."""
 
 _LARGEST_HALO = 64
 """Networks that see further are tiled as if they saw everything: an exact halo would cost more than the image itself."""
