@@ -170,7 +170,10 @@ class TileRunner:
     def _finish(self, running: _Running) -> None:
         results, sums = (fetched().chunk(len(running.batch)) for fetched in (running.result, running.sums))
         for piece, result, total in zip(running.batch, results, sums, strict=True):
-            self._place(piece, result if total.isfinite().all() else self._redone(piece.planes, self._dtype))
+            if not total.isfinite().all():
+                self._recovery.not_finite(self._dtype)
+                result = self._upscaled(piece.planes, torch.float32)
+            self._place(piece, result)
 
     def _place(self, piece: _Piece, result: Tensor) -> None:
         piece.target.paste(piece.join(result), piece.tile)
@@ -184,7 +187,10 @@ class TileRunner:
             output = self._recovery.attempt(partial(self._network, image, dtype))
             if not isinstance(output, Failure):
                 result, sums = output
-                return result if sums.isfinite().all() else self._redone(image, dtype)
+                if sums.isfinite().all():
+                    return result
+                self._recovery.not_finite(dtype)
+                return self._upscaled(image, torch.float32)
             self._shrink(height * width)
         tiles = by_area(height, width, self._most_pixels, self._halo)
         largest = max(tile.rows.length * tile.columns.length for tile in tiles)
@@ -196,11 +202,6 @@ class TileRunner:
         for tile in tiles:
             target.paste(self._upscaled(_read(image, tile), dtype), tile)
         return result
-
-    def _redone(self, image: Tensor, dtype: torch.dtype) -> Tensor:
-        """Return the result in float32 of an image whose result was not finite."""
-        self._recovery.not_finite(dtype)
-        return self._upscaled(image, torch.float32)
 
     def _shrink(self, pixels: int) -> None:
         """Remember that a piece with this number of pixels did not fit."""
