@@ -16,7 +16,7 @@ from .engine.pipeline import PreparedUpscale, plan_upscale, prepare
 from .engine.preview import Preview
 from .engine.progress import Meter
 from .engine.settings import Settings
-from .errors import OutOfMemoryError
+from .errors import ImageError, OutOfMemoryError
 from .image_ops.channels import check_image
 from .models.build import Model, adopt
 
@@ -93,7 +93,12 @@ def upscale_frames(
     prepared: PreparedUpscale | None = None
     waiting, shape, finished, started = list[Tensor](), None, 0, time.perf_counter()
     for frame in frames:
-        check_image(frame[None])
+        try:
+            check_image(frame[None])
+        except ImageError:
+            if prepared is not None:
+                yield from _upscaled(prepared, waiting, preview)
+            raise
         if prepared is None or frame.shape != shape:
             if prepared is not None:
                 yield from _upscaled(prepared, waiting, preview)

@@ -117,7 +117,7 @@ def test_no_function_but_the_public_verbs_shares_its_modules_name() -> None:
     assert sorted(name for module, name in functions if name == module and name not in VERBS) == []
 
 
-@pytest.mark.parametrize("name", ["Model", "Pair", "CHANNELS", "Frame", "Job", "Progress", "Settings", "Context", "Report"])
+@pytest.mark.parametrize("name", ["Model", "Pair", "CHANNELS", "MEMORY_SHARE", "Frame", "Job", "Progress", "Settings", "Context", "Report"])
 def test_a_shared_type_or_constant_is_defined_once(name: str) -> None:
     def defines(node: ast.stmt) -> bool:
         targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []

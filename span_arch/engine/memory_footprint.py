@@ -33,13 +33,16 @@ class Footprint:
 
 def footprint(model: Model) -> Footprint:
     """Measure a forward pass. If that fails, return what ComfyUI assumes of every network."""
+    tally = AllocationTally()
     try:
-        with torch.device("meta"), AllocationTally() as tally, torch.no_grad():
+        with torch.device("meta"), tally, torch.no_grad():
             network = CalledNetwork(model, copy.deepcopy(model.model).to("meta", torch.float32))
             image = torch.empty(1, model.input_channels, _SIDE, _SIDE, dtype=torch.float32)
             tally.start()
             network(image)
     except Exception:  # networks of others on an unusual device may raise anything
+        tally.made.clear()
+    if not tally.made:  # it failed, or the network returns its input
         return Footprint(peak=384.0 * 3 * 4 * model.scale, activation=64.0 * 4)
     largest = max(tally.made, key=lambda size: size * tally.made[size], default=image.nbytes)  # an identity makes no tensors
     return Footprint(peak=max(tally.peak, image.nbytes) / _SIDE**2, activation=largest / _SIDE**2)

@@ -139,8 +139,8 @@ class PreparedUpscale:
 
     def _upscale(self, frames: list[Frame]) -> None:
         channels = self.plan.channels
-        again = Channels(channels.colours, channels.model_in, channels.model_out)
         ends = [frame.result for frame in frames]
+        again = Channels(ends[0].shape[0], channels.model_in, channels.model_out)  # for alpha alone, that is one channel
         for step, runner in enumerate(self.runners):
             last = step + 1 == len(self.runners) and self.resize is None
             targets = ends if last else [between[step][: end.shape[0]] for between, end in zip(self.between, ends, strict=False)]

@@ -12,6 +12,9 @@ from torch import Tensor
 from .._util import memory
 from .report import Method, Recovered
 
+MEMORY_SHARE = 0.7
+"""The share of free memory that a piece may fill. The rest is for workspace of the convolutions, which is not counted."""
+
 
 @dataclass(frozen=True)
 class Frame:

@@ -22,7 +22,7 @@ from .prepared_plan import PreparedPlan
 from .progress import Meter
 from .recovery import Failure, NotFinite, Recovery
 from .report import Method, Recovered
-from .runner import Frame
+from .runner import MEMORY_SHARE, Frame
 from .tiling import Halo, Interval, divide
 
 SMALLEST_STRIP = 4
@@ -30,9 +30,6 @@ SMALLEST_STRIP = 4
 
 SMALLEST_COLUMNS = 32
 """Columns of the narrowest piece that is tried before memory is said to be too short."""
-
-MEMORY_SHARE = 0.7
-"""The share of free memory that a strip may fill. The rest is for workspace of the convolutions, which is not counted."""
 
 _FEWEST_ROWS = 8
 """Rows of a strip below which copying the rows that convolutions keep costs more than cutting the image into columns."""

@@ -22,15 +22,12 @@ from .precision import Arithmetic
 from .progress import Meter
 from .recovery import Failure, Recovery
 from .report import Method, Recovered
-from .runner import Frame
+from .runner import MEMORY_SHARE, Frame
 from .settings import Settings
 from .tiling import Halo, Tile, by_area, by_side, levelled, ramp_weights
 
 SMALLEST_TILE = 32
 """Side in pixels of the smallest tile that is tried before memory is said to be too short."""
-
-MEMORY_SHARE = 0.7
-"""The share of free memory that tiles may fill. The rest is for workspace of the convolutions, which is not counted."""
 
 _LARGEST_HALO = 64
 """Networks that see further are tiled as if they saw everything: an exact halo would cost more than the image itself."""
@@ -173,7 +170,10 @@ class TileRunner:
     def _finish(self, running: _Running) -> None:
         results, sums = (fetched().chunk(len(running.batch)) for fetched in (running.result, running.sums))
         for piece, result, total in zip(running.batch, results, sums, strict=True):
-            self._place(piece, result if total.isfinite().all() else self._redone(piece.planes, self._dtype))
+            if not total.isfinite().all():
+                self._recovery.not_finite(self._dtype)
+                result = self._upscaled(piece.planes, torch.float32)
+            self._place(piece, result)
 
     def _place(self, piece: _Piece, result: Tensor) -> None:
         piece.target.paste(piece.join(result), piece.tile)
@@ -187,7 +187,10 @@ class TileRunner:
             output = self._recovery.attempt(partial(self._network, image, dtype))
             if not isinstance(output, Failure):
                 result, sums = output
-                return result if sums.isfinite().all() else self._redone(image, dtype)
+                if sums.isfinite().all():
+                    return result
+                self._recovery.not_finite(dtype)
+                return self._upscaled(image, torch.float32)
             self._shrink(height * width)
         tiles = by_area(height, width, self._most_pixels, self._halo)
         largest = max(tile.rows.length * tile.columns.length for tile in tiles)
@@ -199,11 +202,6 @@ class TileRunner:
         for tile in tiles:
             target.paste(self._upscaled(_read(image, tile), dtype), tile)
         return result
-
-    def _redone(self, image: Tensor, dtype: torch.dtype) -> Tensor:
-        """Return the result in float32 of an image whose result was not finite."""
-        self._recovery.not_finite(dtype)
-        return self._upscaled(image, torch.float32)
 
     def _shrink(self, pixels: int) -> None:
         """Remember that a piece with this number of pixels did not fit."""

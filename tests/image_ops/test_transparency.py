@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 import span_arch
-from span_arch import Context, Settings, errors
+from span_arch import Context, Settings, errors, sizes
 from span_arch.image_ops.transparency import bleed
 
 from ..samples import random_image, small_model
@@ -73,11 +73,12 @@ def test_bleeding_leaves_an_invisible_frame_alone() -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_model_upscales_alpha_like_a_grey_image(channels: int) -> None:
+@pytest.mark.parametrize("size", [None, sizes.Factor(3), sizes.Factor(8)])
+def test_model_upscales_alpha_like_a_grey_image(channels: int, size: sizes.Size | None) -> None:
     model, image = small_model(channels), random_image(channels=4)
-    result = span_arch.upscale(model, image, Settings(alpha="model"))
-    torch.testing.assert_close(result[..., 3:], span_arch.upscale(model, image[..., 3:]), atol=1e-5, rtol=0)
-    assert not torch.allclose(result[..., 3:], span_arch.upscale(model, image)[..., 3:], atol=1e-3)
+    result = span_arch.upscale(model, image, Settings(size, alpha="model"))
+    torch.testing.assert_close(result[..., 3:], span_arch.upscale(model, image[..., 3:], Settings(size)), atol=1e-5, rtol=0)
+    assert not torch.allclose(result[..., 3:], span_arch.upscale(model, image, Settings(size))[..., 3:], atol=1e-3)
 
 
 def test_colour_setting_composes_the_image_first() -> None:
