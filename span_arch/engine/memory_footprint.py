@@ -44,8 +44,7 @@ def footprint(model: Model) -> Footprint:
         tally.made.clear()
     if not tally.made:  # it failed, or the network returns its input
         return Footprint(peak=384.0 * 3 * 4 * model.scale, activation=64.0 * 4)
-    largest = max(tally.made, key=lambda size: size * tally.made[size], default=image.nbytes)  # an identity makes no tensors
-    return Footprint(peak=max(tally.peak, image.nbytes) / _SIDE**2, activation=largest / _SIDE**2)
+    return Footprint(peak=tally.peak / _SIDE**2, activation=max(tally.made, key=lambda size: size * tally.made[size]) / _SIDE**2)
 
 
 class AllocationTally(TorchDispatchMode):
