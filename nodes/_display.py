@@ -20,7 +20,7 @@ _PAUSE = 0.5
 
 
 class Display:
-    """Shows progress in the host's bar, with a preview, and in the log; and the report on the node.
+    """A display of a run: progress in the host's bar, with a preview, and in the log; and the report on the node.
 
     Args:
         node: the running node.

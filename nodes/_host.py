@@ -88,7 +88,7 @@ def device_of(model: Model) -> torch.device:
 
 
 def room_for(model: Model) -> Callable[[int], int]:
-    """Return a function that lets the host free memory next to the model, in bytes, and returns the bytes that are free then."""
+    """Return a function that asks the host to free a number of bytes in addition to the model, and returns the bytes that are then free."""
 
     def room(wanted: int) -> int:
         patcher, device = getattr(model, "patcher", None), device_of(model)
@@ -104,7 +104,7 @@ def room_for(model: Model) -> Callable[[int], int]:
 def progress() -> Callable[[float, Image.Image | None], None]:
     """Return a function that moves the host's progress bar to a share of 1 and shows a preview.
 
-    It raises the host's own exception if the user has cancelled the run.
+    The function raises the host's own exception if the user has cancelled the run.
     """
     bar = comfy.utils.ProgressBar(_STEPS)
 
@@ -135,7 +135,7 @@ def new_file(prefix: str, suffix: str, *, temporary: bool = False) -> Path:
 
 @contextlib.contextmanager
 def video_file(video: Any) -> Generator[tuple[Source, float, float, bool]]:
-    """Give a video of the host as a file to read: source, start and duration in seconds (0: to the end), and if it is made of images.
+    """Return a video of the host as a file: source, start and duration in seconds (0: to the end), and True if it is made of images.
 
     A video that is made of images is written to a temporary lossless file.
     """

@@ -1,4 +1,4 @@
-"""The inputs that both upscaling nodes share, and the settings they stand for."""
+"""The inputs that both upscaling nodes share, and their conversion to `Settings`."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def upscale_inputs() -> list[Any]:
             options=list(PRECISIONS),
         ),
         _input(
-            io.Boolean, "compile", "Compile the network with torch.compile. The first run takes longer; long batches on a GPU run faster."
+            io.Boolean, "compile", "Compile the network with torch.compile. The first run takes longer; meant for long batches on a GPU."
         ),
         _input(
             io.Combo,
@@ -91,7 +91,7 @@ def upscale_inputs() -> list[Any]:
 
 
 def settings_from(inputs: Mapping[str, Any]) -> Settings:
-    """Return the settings that the inputs stand for. Missing inputs have their defaults.
+    """Return the settings for the values of the inputs. Missing inputs have their defaults.
 
     Args:
         inputs: values by input id. The size is a dictionary under ``size``, as dynamic inputs give it; or a choice under ``size`` with

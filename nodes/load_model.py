@@ -11,7 +11,7 @@ from . import _host
 
 
 class LoadSPANModel(io.ComfyNode):
-    """Loads a network of the SPAN family, built in or from a file."""
+    """A node that loads a network of the SPAN family, built in or from a file."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:

@@ -10,7 +10,7 @@ from . import _host
 
 
 class SPANModelInfo(io.ComfyNode):
-    """Reports what is known about an upscale model."""
+    """A node that shows the known facts about an upscale model."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:

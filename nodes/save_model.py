@@ -22,7 +22,7 @@ _FORMATS: dict[str, tuple[str, Form]] = {
 
 
 class SaveSPANModel(io.ComfyNode):
-    """Saves a network of the SPAN family for this pack or another program."""
+    """A node that saves a network of the SPAN family for this pack or another program."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -45,7 +45,7 @@ class SaveSPANModel(io.ComfyNode):
                     "format",
                     options=list(_FORMATS),
                     default="safetensors",
-                    tooltip="File format: safetensors for this pack, training form for chaiNNer, onnx, or ncnn for Upscayl.",
+                    tooltip="Format: safetensors for this pack, training form for chaiNNer, onnx for onnxruntime, ncnn for Upscayl.",
                 ),
                 io.Combo.Input(
                     "dtype",

@@ -14,7 +14,7 @@ from ._display import Display
 
 
 class SPANUpscale(io.ComfyNode):
-    """Upscales an image or a batch with any upscale model."""
+    """A node that upscales an image or a batch with any upscale model."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:

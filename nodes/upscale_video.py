@@ -21,7 +21,7 @@ _PIXEL_FORMATS = (_AS_SOURCE, "yuv420p", "yuv422p", "yuv444p", "yuv420p10le", "y
 
 
 class SPANUpscaleVideo(io.ComfyNode):
-    """Upscales a video from file to file."""
+    """A node that upscales a video from file to file."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:

@@ -27,17 +27,17 @@ _log = logging.getLogger(__name__)
 def upscale(model: Model, image: Tensor, settings: Settings | None = None, context: Context | None = None) -> Tensor:
     """Upscale a batch of images.
 
-    Networks made of convolutions, functions of single pixels and changes of grid, as nearly all of the SPAN family are, run in strips
-    of rows, each of which goes on where the last one ended. Other networks, and all with a chosen tile size, run in tiles. Both give
-    the result of the whole image, to rounding. The exception are tiles of networks that see further than 64 pixels; these are blended.
-    Neither the model nor the image is ever changed.
+    Nearly all networks of the SPAN family run in strips of rows. So do other networks made of convolutions, pointwise operations and pixel
+    shuffles. Each strip continues the one above. Other networks, and all with a tile size, run in tiles. Both give the result of the
+    whole image, up to rounding. Only tiles of networks that see further than 64 pixels differ: they are blended. Neither the model nor
+    the image is ever changed.
 
     Args:
         model: any spandrel image model. One of the SPAN family that is not fused yet is fused first.
-        image: (B, H, W, C) of a floating type, 0..1, on any device. C is 1, 3 or 4, whatever the model takes (see `channels`). The
+        image: (B, H, W, C) of a floating type, 0..1, on any device. C is 1, 3 or 4, for any model (see `channels`). The
             network receives values outside 0..1 as they are.
-        settings: what to do.
-        context: the device, progress, and other things that the caller provides.
+        settings: how to upscale.
+        context: the device, progress, and other parts that the caller provides.
 
     Returns:
         (B, H * scale, W * scale, C), or of the size in the settings, in 0..1. C is 3 for RGBA that is composed over a colour.
@@ -71,13 +71,13 @@ def upscale_frames(
 ) -> Iterator[Tensor]:
     """Upscale frames as they come, in memory that does not grow with their number.
 
-    Frames may change their size; the memory for the old size is released first. No more frames are read ahead than keep the device
-    busy, which is one on a CPU.
+    Frames may change their size; the memory for the old size is released first. Only as many frames are read ahead as keep the
+    device busy: one on a CPU.
 
     Args:
         model: as in `upscale`.
         frames: each (H, W, C), as the images of `upscale`.
-        settings: what to do.
+        settings: how to upscale.
         context: as in `upscale`. ``allocate`` is not used.
         count: how many frames there will be, for progress.
 

@@ -20,20 +20,10 @@ from span_arch import errors
 ROOT = Path(__file__).parents[1]
 LIBRARY = tuple((ROOT / "span_arch").rglob("*.py"))
 PYTHON = tuple(path for folder in ("span_arch", "nodes", "tests", "scripts", "benchmarks") for path in (ROOT / folder).rglob("*.py"))
-CHECKED_PROSE = (
-    *("span_arch/archs", "span_arch/checkpoints", "span_arch/models", "span_arch/streaming", "span_arch/errors.py"),
-    *("tests/archs", "tests/checkpoints", "tests/models", "tests/streaming"),
-)
-"""Files and folders whose wording and function names the tests check."""
 
 
 def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
-
-
-def checked_files(suffix: str) -> list[Path]:
-    """Return the files below `CHECKED_PROSE` that end in a suffix, and the files that it names."""
-    return [path for start in map(ROOT.joinpath, CHECKED_PROSE) for path in (start.rglob(f"*{suffix}") if start.is_dir() else [start])]
 
 
 def imports(path: Path) -> set[str]:
@@ -123,11 +113,11 @@ VERBS = ("describe", "load", "save", "upscale")
 
 
 def test_no_function_but_the_public_verbs_shares_its_modules_name() -> None:
-    functions = {(path.stem, node.name) for path in checked_files(".py") for node in tree(path).body if isinstance(node, ast.FunctionDef)}
+    functions = {(path.stem, node.name) for path in LIBRARY for node in tree(path).body if isinstance(node, ast.FunctionDef)}
     assert sorted(name for module, name in functions if name == module and name not in VERBS) == []
 
 
-@pytest.mark.parametrize("name", ["Model", "Pair", "CHANNELS", "Progress"])
+@pytest.mark.parametrize("name", ["Model", "Pair", "CHANNELS", "Frame", "Job", "Progress", "Settings", "Context", "Report"])
 def test_a_shared_type_or_constant_is_defined_once(name: str) -> None:
     def defines(node: ast.stmt) -> bool:
         targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
@@ -152,7 +142,9 @@ def test_only_one_module_uses_private_names_of_spandrel() -> None:
 
 def test_prose_says_image() -> None:
     word = re.compile(r"\bpic" + r"tures?\b", re.IGNORECASE)
-    assert [str(path) for suffix in (".py", ".md") for path in checked_files(suffix) if word.search(path.read_text("utf-8"))] == []
+    written = [*PYTHON, *ROOT.glob("*.md"), *(path for folder in ("docs", "js", "locales/en") for path in (ROOT / folder).rglob("*.*"))]
+    written = [path for path in written if path.suffix in (".py", ".md", ".js", ".json")]
+    assert [str(path) for path in written if word.search(path.read_text("utf-8"))] == []
 
 
 def test_only_one_file_imports_more_of_the_host_than_node_types() -> None:

@@ -82,11 +82,6 @@ def test_every_relative_link_leads_somewhere(page: Path) -> None:
             assert not anchor or anchor in anchors(linked), f"{target}#{anchor}"
 
 
-@every_page
-def test_no_page_says_picture(page: Path) -> None:
-    assert not re.findall(r"(?i)\w*picture\w*", re.sub(r"`[^`\n]+`|\]\([^)]*\)", "", prose(page)))
-
-
 @every_user_page
 def test_every_option_shown_exists(page: Path, options: dict[str, set[str]]) -> None:
     anywhere = set.union(*options.values())

@@ -13,7 +13,7 @@ from ..errors import DiskFullError, OutputError
 
 
 def check_output(path: Path, *, overwrite: bool) -> None:
-    """Raise the error that writing to ``path`` would end in, as far as it can be known before the work is done.
+    """Raise an error, before the work starts, if ``path`` obviously cannot be written.
 
     Raises:
         OutputError: the file exists and must not be overwritten, it is a folder, its folder does not exist, or its name is too long.
@@ -21,7 +21,7 @@ def check_output(path: Path, *, overwrite: bool) -> None:
     try:
         is_folder, exists, has_folder = path.is_dir(), path.exists(), path.absolute().parent.is_dir()
     except OSError as error:  # the name is too long, or its folder is not readable
-        raise OutputError(f"{path} cannot be written: {error.strerror or error}.") from error
+        raise OutputError(f"{path} cannot be written: {error.strerror or error}. Choose another file.") from error
     if is_folder:
         raise OutputError(f"{path} is a folder. Give the name of a file to write.")
     if exists and not overwrite:

@@ -27,8 +27,8 @@ _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 def keep_freed_blocks(device: torch.device) -> None:
     """Make the CPU allocator keep freed blocks of up to `KEPT_BY_ALLOCATOR` bytes. This lasts until the process ends.
 
-    Otherwise every operation maps its result anew. glibc raises its threshold to the size of the largest block freed so far, so one block
-    is allocated and freed. It costs nothing because nobody writes to it. Other allocators ignore it.
+    Otherwise every operation would map new memory for its result. glibc keeps freed blocks up to the size of the largest one so far, so
+    this allocates and frees one such block. Its pages are never touched, so it costs nothing. It has no effect on other allocators.
     """
     if device.type == "cpu":
         torch.empty(KEPT_BY_ALLOCATOR - (1 << 20), dtype=torch.uint8)

@@ -48,7 +48,7 @@ def branched_blocks(state: Iterable[str]) -> list[str]:
 
 
 def fused_keys(state: Iterable[str]) -> set[str]:
-    """Return the keys that `fuse` would return, from keys alone. Never fail, whatever network the keys belong to."""
+    """Return the keys that `fuse` would return, from keys alone. Keys of any network are accepted."""
     blocks = branched_blocks(state)
     return (set(state) - _branch_keys(blocks)) | {f"{p}.eval_conv.{kind}" for p in blocks for kind in _KINDS}
 

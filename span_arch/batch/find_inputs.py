@@ -45,7 +45,7 @@ def find(inputs: Sequence[Path | str], output: Path | str, *, recursive: bool = 
 
     Raises:
         ImageError: a pattern matches nothing, or there is nothing to upscale.
-        OutputError: two results would share a file, a result would replace an input, or `output` has to be a folder and is a file.
+        OutputError: two results would share a file, a result would replace an input, or `output` is a file, but has to be a folder.
     """
     sources = list(_expand_patterns(inputs))
     if (
@@ -58,7 +58,7 @@ def find(inputs: Sequence[Path | str], output: Path | str, *, recursive: bool = 
     search = _Search(Path(output), recursive, formats or Formats())
     pairs = [pair for source in sources for pair in search.pairs(source)]
     if _file_type(output) == stat.S_IFREG:
-        raise OutputError(f"{output} is a file, but several inputs, a folder or a pattern need a folder. Name a folder; it need not exist.")
+        raise OutputError(f"{output} is a file, but several inputs, a folder or a pattern need a folder. Name a folder, existing or new.")
     if not pairs and not search.errors:
         raise ImageError(
             f"There are no images or videos in {join_words([str(source) for source in sources])} (files of other kinds: "

@@ -42,7 +42,7 @@ class _ImageRun:
     has_writer: bool = False
     """True once the writer has the image and will report its outcome."""
     error: Exception | None = None
-    """Why the image failed. Its remaining frames are dropped."""
+    """The reason why the image failed. Its remaining frames are dropped."""
 
     def fail(self, error: Exception) -> None:
         """Drop the remaining frames, and make the writer give up the file."""
@@ -270,6 +270,6 @@ def _write(image: _ImageRun, write: Callable[..., None]) -> Outcome:
     try:
         write(job.target, animation, quality=job.quality, overwrite=job.overwrite)
     except Exception as error:
-        image.results.fail(error)  # nobody takes further results
+        image.results.fail(error)  # no further results are read
         return failed(job, image.error or error)
     return Outcome(job, "done", frames=image.frames, source_size=image.source_size, result_size=image.result_size)

@@ -68,7 +68,7 @@ class Outcome:
     job: Job
     state: State
     error: SpanArchError | None = None
-    """Why the job failed; None if it did not."""
+    """The reason why the job failed; None if it did not."""
     frames: int = 0
     """How many frames were written."""
     source_size: Pair | None = None
@@ -80,7 +80,7 @@ class Outcome:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What is not as in the source, a sentence each."""
+        """The differences from the source, one sentence each."""
         return () if self.video is None else self.video.sentences
 
     def __str__(self) -> str:

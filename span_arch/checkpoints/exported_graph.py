@@ -1,8 +1,8 @@
-"""The graphs of ONNX and ncnn files: not only weights, but what the file computes with them.
+"""The graphs of ONNX and ncnn files: the operations that the file applies to its weights.
 
-Reading the weights alone would trust that the file's graph computes what our network with these weights computes. So graphs are run on
-an image of a few pixels and compared. A graph consists of the few operations that networks of the family need. It has no loops, and
-sizes are bounded: running it takes milliseconds, whatever a file says.
+The file's graph need not compute the same as our network with the same weights. So the graph is run on an image of a few pixels,
+and the results are compared. A graph consists of the few operations that networks of the family need. It has no loops, and
+sizes are bounded: running any graph takes milliseconds.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Graph:
         return self._run(image, self.result, self.steps)
 
     def normalisation(self) -> Normalisation | None:
-        """Return what the graph does to its image before the first convolution, measured on a black and a white pixel; None for nothing.
+        """Return the normalisation before the graph's first convolution, measured on a black and a white pixel; None if there is none.
 
         Raises:
             CheckpointError: the graph does something that `Normalisation` cannot express.
@@ -109,7 +109,7 @@ class Graph:
         expected, found = self.run(image), network(image)
         if expected.shape != found.shape or not agree(found, expected):
             raise BrokenCheckpointError(
-                "The graph does not compute what the network with its weights computes. The file is damaged, or the graph was changed "
+                "The graph gives another result than the network with the same weights. The file is damaged, or the graph was changed "
                 "after the export. Get the file again from its source."
             )
 

@@ -28,6 +28,6 @@ def normalisation_in(path: Path, metadata: Mapping[str, str]) -> Normalisation |
         return parse_normalisation(metadata[KEY])
     except OptionError as error:
         raise BrokenCheckpointError(
-            f"{path} states the normalisation '{metadata[KEY][:80]}' in its metadata. Valid are 'none' and four numbers: the means of R, G "
+            f"{path} states the normalisation '{metadata[KEY][:80]}' in its metadata. Expected 'none' or four numbers: the means of R, G "
             "and B, and the range. The file is damaged: get it again from its source."
         ) from error

@@ -44,7 +44,7 @@ def read_ncnn(path: Path) -> Checkpoint:
     tensors, precision = _read_weights(layers, weights)
     images = [name for layer in layers if layer.kind == "Input" for name in layer.outputs]
     if len(images) != 1:
-        raise BrokenCheckpointError(f"{param} takes {len(images)} images, and a network of the SPAN family takes one. Choose another file.")
+        raise BrokenCheckpointError(f"{param} takes {len(images)} images, but a network of the SPAN family takes one. Choose another file.")
     graph = Graph(
         image=images[0],
         result=next((name for layer in reversed(layers) for name in layer.outputs), ""),
@@ -103,8 +103,8 @@ class _Weights:
         flag = int(self._take(layer, "<u4", 1)[0])
         if flag != FLOAT16_FLAG and flag not in _FLOAT32_FLAGS:
             raise CheckpointError(
-                f"{self.path} stores the layer '{layer.name}' quantised (flag {flag:#010x}), and only float32 and float16 can be read. "
-                "Use the network's file that is not quantised."
+                f"{self.path} stores the layer '{layer.name}' quantised (flag {flag:#010x}), but only float32 and float16 can be read. "
+                "Use a file that is not quantised."
             )
         if flag == FLOAT16_FLAG:
             self.precision = "float16"

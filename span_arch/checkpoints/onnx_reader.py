@@ -74,7 +74,7 @@ def read_onnx(path: Path) -> Checkpoint:
 
 def _broken(path: Path, error: Exception) -> BrokenCheckpointError:
     return BrokenCheckpointError(
-        f"{path} cannot be read as an ONNX file of {path.stat().st_size:,} bytes: {first_line(error)[:200]}. The download was probably "
+        f"{path} ({path.stat().st_size:,} bytes) cannot be read as an ONNX file: {first_line(error)[:200]}. The download was probably "
         "interrupted, or the file is of another kind. Download it again."
     )
 
@@ -141,7 +141,7 @@ def _graph(graph: Any, constants: Mapping[str, Tensor], path: Path) -> Graph | N
     if foreign:
         raise CheckpointError(
             f"{path} has operations that no network of the SPAN family has ({', '.join(foreign[:4])}). It is of another architecture, or "
-            "quantised: use the network's file that is not quantised."
+            "quantised: use a file that is not quantised."
         )
     if any(node.op_type in _SHAPING or node.domain.startswith("pkg.") for node in graph.node):
         return None

@@ -35,14 +35,14 @@ def read_pickled(path: Path) -> Checkpoint:
         raise
     except PickleBombError as error:
         raise UnsafeCheckpointError(
-            f"{path} is a pickle bomb: a tuple that is small in the file would fill the memory. Nothing of it was run. Do not trust the "
+            f"{path} is a pickle bomb: a tuple that is small in the file would fill the memory. None of it was run. Do not trust the "
             "file: get the network from its author."
         ) from error
     except Exception as error:  # a damaged archive or opcode may raise anything
         raise _broken(path, error) from error
     if names:
         raise UnsafeCheckpointError(
-            f"{path} is a pickle that uses {', '.join(names[:8])}, and weights need only tensors. Nothing of it was run. Do not "
+            f"{path} is a pickle that uses {', '.join(names[:8])}, but weights need only tensors. None of it was run. Do not "
             "trust the file: get the network from its author, as safetensors if possible."
         )
     try:
@@ -65,7 +65,7 @@ def _pickles(path: Path) -> list[bytes]:
         size, unpacked = path.stat().st_size, sum(member.file_size for member in archive.infolist())
         if unpacked > max(_MAX_RATIO * size, _SMALL):
             raise UnsafeCheckpointError(
-                f"{path} is an archive of {size:,} bytes that unpacks to {unpacked:,}, as no checkpoint does. Nothing was unpacked. Do not "
+                f"{path} is an archive of {size:,} bytes that unpacks to {unpacked:,}, unlike any checkpoint. Nothing was unpacked. Do not "
                 "trust the file: get the network from its author."
             )
         names = archive.namelist()
@@ -73,7 +73,7 @@ def _pickles(path: Path) -> list[bytes]:
             raise ValueError("an archive within another file")
         if any(name.endswith("/constants.pkl") for name in names):
             raise CheckpointError(
-                f"{path} is a TorchScript program, which would have to be run to be read. Ask its author for the state dict, or save one "
+                f"{path} is a TorchScript program, and reading it would mean running it. Ask its author for the state dict, or save one "
                 "from it with torch.save(torch.jit.load(FILE).state_dict(), 'weights.pth')."
             )
         if len({name.lower() for name in names}) < len(names):  # PyTorch ignores case, and takes the other one of two
@@ -83,6 +83,6 @@ def _pickles(path: Path) -> list[bytes]:
 
 def _broken(path: Path, error: Exception) -> BrokenCheckpointError:
     return BrokenCheckpointError(
-        f"{path} cannot be read as a PyTorch file of {path.stat().st_size:,} bytes: {first_line(error)[:200]}. The download was probably "
+        f"{path} ({path.stat().st_size:,} bytes) cannot be read as a PyTorch file: {first_line(error)[:200]}. The download was probably "
         "interrupted, or the file is of another kind. Download it again."
     )

@@ -1,8 +1,8 @@
 """Inspection of pickles without running them: what they import, and whether they would fill the memory.
 
-PyTorch's unpickler for weights runs next. It executes no foreign code, but it cannot withstand a pickle that is made to fill memory or to
-run for ever: it calls the functions that it knows with any arguments, hashes any key, and prints what it objects to. So only pickles
-that look like weights reach it.
+PyTorch's unpickler for weights runs next. It executes no foreign code, but a hostile pickle can make it fill the memory or run for ever: it
+calls the functions that it knows with any arguments, hashes any key, and prints the objects that it rejects. So only pickles that look
+like weights reach it.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class _Scan:
         return found
 
     def _step(self, opcode: pickletools.OpcodeInfo, argument: object, name: str | None) -> None:
-        """Do to the stack of counts what an opcode does to the objects."""
+        """Apply an opcode to the stack of counts."""
         stack, memo = self._stack, self._memo
         if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
             memo[len(memo) if argument is None else argument] = stack[-1] if stack else 1
@@ -102,7 +102,7 @@ class _Scan:
             stack.extend(0 if made is pickletools.markobject else name or elements for made in opcode.stack_after)
 
     def _take(self, wanted: list[pickletools.StackObject]) -> list[int | str]:
-        """Take off the stack what an opcode takes, the topmost first."""
+        """Pop the operands of an opcode from the stack, the topmost first."""
         taken: list[int | str] = []
         rest = len(wanted)
         if pickletools.markobject in wanted:

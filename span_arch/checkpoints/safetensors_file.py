@@ -39,7 +39,7 @@ def read_safetensors(path: Path) -> Checkpoint:
             state: dict[str, Tensor] = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
     except SafetensorError as error:
         raise BrokenCheckpointError(
-            f"{path} is not a valid safetensors file of {path.stat().st_size:,} bytes: {error}. The download was probably interrupted: "
+            f"{path} ({path.stat().st_size:,} bytes) is not a valid safetensors file: {error}. The download was probably interrupted: "
             "download the file again."
         ) from error
     return Checkpoint(path, "safetensors", state, metadata, normalisation_in(path, metadata))

@@ -1,4 +1,4 @@
-"""``span-upscale --dry-run``: show what would be done."""
+"""``span-upscale --dry-run``: print sizes and the expected time, and write nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..models.build import FamilyModel
 
 
 def print_forecast(model: FamilyModel, jobs: Sequence[Job], context: Context) -> list[tuple[Job, SpanArchError]]:
-    """Print the sizes of each job and the time that all take, and write no file.
+    """Print the sizes of each job and the time for all jobs. Write no file.
 
     Returns:
         The jobs that would fail, with their errors, as far as file headers show.

@@ -56,7 +56,7 @@ def evaluate(model: Model, folder: Path, settings: Settings | None = None) -> di
         height, width = result.shape[:2]
         if not (0 <= original.shape[0] - height < model.scale and 0 <= original.shape[1] - width < model.scale):
             raise ImageError(
-                f"The model enlarges {small} to {width}x{height}, but its original is {original.shape[1]}x{original.shape[0]}. "
+                f"The model enlarges {small} to {width}x{height}, but the original is {original.shape[1]}x{original.shape[0]}. "
                 f"Use a folder made for x{model.scale}."
             )
         # Originals are often a little larger than a multiple of the scale. The small image was made from their upper left.
@@ -76,7 +76,7 @@ def _pairs(folder: Path) -> list[tuple[str, Path, Path]]:
     files = sorted(folder.iterdir())
     small, large = ({file.stem.removesuffix(end): file for file in files if file.stem.endswith(end)} for end in (_LR, _HR))
     if not small and not large:
-        raise ImageError(f"The folder {folder} contains no images named like a_LR.png and a_HR.png. Rename the images so.")
+        raise ImageError(f"The folder {folder} contains no images named like a_LR.png and a_HR.png. Rename the images to match.")
     if alone := sorted(small.keys() ^ large.keys()):
         raise ImageError(
             f"In {folder}, some images have no partner: {', '.join(alone)}. Add the missing {_LR[1:]} or {_HR[1:]} image of each."

@@ -14,13 +14,13 @@ from ..models.load import builtin_names, load
 def add_model(parser: argparse.ArgumentParser, name: str, **settings: Any) -> None:
     """Add the argument or option `name` for the model, and ``--normalise``. `settings` go to `add_argument`."""
     default = f" (default: {settings['default']})" if "default" in settings else ""
-    text = f"a file (.safetensors, .pth, .pt, .ckpt, .onnx or ncnn .param), or built in: {join_words(builtin_names())}{default}"
+    text = f"a file (.safetensors, .pth, .pt, .ckpt, .onnx or ncnn .param), or a built-in network: {join_words(builtin_names())}{default}"
     parser.add_argument(name, metavar="MODEL", help=text, **settings)
     parser.add_argument(
         "--normalise",
         default="auto",
         metavar="HOW",
-        help="how the model expects its input to be normalised: auto (as its file states, or else as a small test image shows), paper, "
+        help="how the model normalises its input: auto (read from its file, or else measured on a small test image), paper, "
         "imagenet, none, or a mean for R, G, B and a range, such as '0.485 0.456 0.406 1' (default: auto)",
     )
 

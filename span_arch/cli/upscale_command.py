@@ -60,12 +60,12 @@ def build_parser() -> argparse.ArgumentParser:
         "--ray",
         metavar="ADDRESS",
         help="compute on the Ray cluster at an address such as head:6379; all its machines must see INPUT and OUTPUT. auto: the cluster of "
-        "this machine or, if there is none, several processes here",
+        "this machine or, if there is none, several processes here. local: always several processes here",
     )
     add_settings(parser)
     _add_files(parser)
     _add_formats(parser)
-    parser.add_argument("--dry-run", action="store_true", help="print what would be done and about how long it would take; write nothing")
+    parser.add_argument("--dry-run", action="store_true", help="print the size of every result and an estimate of the time; write nothing")
     parser.add_argument("-v", "--verbose", action="store_true", help="name every file that is done, skipped or ignored")
     parser.add_argument("--version", action="version", version=f"span-upscale {_version()}")
     parser.set_defaults(run=run)
@@ -93,8 +93,8 @@ def _add_formats(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="in a folder, write images as png, jpg, webp, avif, gif or tiff, or videos as mp4, mov, mkv or webm; may be given once for "
-        "each (default: as the input; a format that cannot be written becomes png or mkv)",
+        help="format of results in a folder: png, jpg, webp, avif, gif or tiff for images, mp4, mov, mkv or webm for videos. Give it twice "
+        "to set both (default: as the input; a format that cannot be written becomes png or mkv)",
     )
     group.add_argument("--quality", type=int, metavar="N", help="quality of JPEG, WebP and AVIF, 1 to 100 (default: 95, lossless and 90)")
     codecs = (AUTO, *CODECS)
@@ -102,7 +102,7 @@ def _add_formats(parser: argparse.ArgumentParser) -> None:
         "--codec", choices=codecs, metavar="NAME", help=f"video codec: {join_words(codecs)} (default: h264, or av1 in .webm)"
     )
     group.add_argument(
-        "--video-quality", type=float, metavar="N", help="constant rate factor of the video codec: lower is better, with larger files"
+        "--video-quality", type=float, metavar="N", help="constant rate factor of the codec: lower values mean better, larger files"
     )
     group.add_argument("--preset", metavar="NAME", help="speed preset of the video codec, such as ultrafast for h264")
     group.add_argument(

@@ -34,7 +34,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         "--seamless",
         choices=("x", "y", "xy"),
         default="",
-        help="axes along which the image is a repeating texture; its opposite edges still match in the result",
+        help="axes along which the image repeats as a texture; opposite edges of the result match",
     )
     add_ensemble(parser)
 

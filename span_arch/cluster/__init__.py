@@ -13,6 +13,6 @@ Ray is an optional dependency. docs/cluster.md explains how to set up a cluster.
 """
 
 from .dispatch import upscale_on_ray
-from .ray_session import AUTO
+from .ray_connection import AUTO
 
 __all__ = ["AUTO", "upscale_on_ray"]

@@ -13,7 +13,7 @@ from ..errors import ClusterError, SpanArchError
 from ..models.build import FamilyModel
 from ..video import plan_segments
 from ..video.segments import FRAMES
-from .ray_session import AUTO, ray_session
+from .ray_connection import AUTO, ray_session
 from .ray_worker import ImageBatch, Result, SegmentDone, SegmentFailed, SegmentTask, Weights, Work, Worker, from_row, to_row
 from .staging import Staging
 from .video_job import VideoJob

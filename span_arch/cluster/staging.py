@@ -1,4 +1,4 @@
-"""A hidden folder for the results of images, so that each one is handed over once, however often workers made it."""
+"""A hidden folder for the results of images, so that each result is moved to its target once, even if several workers made it."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _ATTEMPTS = 20
 class Staging:
     """Hidden folders next to the targets, used as a context manager that deletes them at the end.
 
-    A worker may die after it has written a result and before anyone knows. Its work is then repeated, which must neither fail because
-    the file exists nor replace a file of somebody else. Workers therefore write to a folder that only this run knows, and may replace
+    A worker may die after it has written a result and before it reports it. Its work is then repeated. The repeat must neither fail because
+    the file exists nor replace the file of another program. Workers therefore write to a folder that only this run knows, and may replace
     files there. Files that killed workers leave behind are deleted with the folder.
     """
 
@@ -37,7 +37,7 @@ class Staging:
 
     def __exit__(self, *_: object) -> None:
         for folder in self._folders:
-            for _ in range(_ATTEMPTS):  # a worker on its way out may still create a file meanwhile
+            for _attempt in range(_ATTEMPTS):  # a worker on its way out may still create a file meanwhile
                 shutil.rmtree(folder, ignore_errors=True)
                 if not folder.exists():
                     break

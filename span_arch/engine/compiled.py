@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 class Compiled(nn.Module):
     """A network that is compiled for the shape of the first image it is given.
 
-    Images of other shapes run uncompiled, so that nothing is compiled twice; so do all images if there is no compiler.
+    Images of other shapes run uncompiled, so that nothing is compiled twice. Without a compiler, all images run uncompiled.
     """
 
     def __init__(self, network: nn.Module) -> None:

@@ -1,4 +1,4 @@
-"""What the caller of the engine provides, and what the engine asks the machine."""
+"""The parts that the caller provides, such as a device and callbacks, and the questions that the engine asks the machine."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class CpuCache:
 
 
 def busy_pixels(device: torch.device) -> int:
-    """Return up to how many pixels it helps to run small tiles and frames side by side on a device."""
+    """Return the largest number of pixels that small tiles and frames should have together to run side by side on a device."""
     return 0 if device.type == "cpu" else 1 << 20
 
 
@@ -58,7 +58,7 @@ class Probes:
 
 @dataclass(frozen=True)
 class Context:
-    """What the caller of an upscale provides, as opposed to `Settings`, which is what its user asked for."""
+    """The parts of an upscale that the calling program provides. `Settings` holds the choices of its user."""
 
     device: torch.device | str | None = None
     """Where to compute. None: where the model is."""
@@ -80,5 +80,5 @@ class Context:
         return model.device if self.device is None else torch.device(self.device)
 
     def make_room(self, wanted: int, device: torch.device) -> int:
-        """Ask for room for so many bytes, and return the bytes that are free."""
+        """Ask for room for a number of bytes, and return the bytes that are free."""
         return self.probes.free_bytes(device) if self.room is None else self.room(min(wanted, _ROOM_ENOUGH))

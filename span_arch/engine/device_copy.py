@@ -15,7 +15,7 @@ from .transfer import Transfer
 
 
 class DeviceCopy:
-    """Runs copies of a model's network on a device, in any type. The model itself is never moved or cast."""
+    """Copies of a model's network on a device, in any type. The model itself is never moved or cast."""
 
     def __init__(self, model: Model, device: torch.device, layout: torch.memory_format, compiled: bool, transfer: Transfer) -> None:
         self._model, self._device, self._layout, self._compiled = model, device, layout, compiled

@@ -1,4 +1,4 @@
-"""The way of images of one size from start to end, in two phases.
+"""The upscale of images of one size from start to end, in two phases.
 
 `plan_upscale` works out sizes, channels and passes, and touches no memory. `prepare` chooses runners and takes memory; it returns a
 frozen `PreparedUpscale`, and only that can run.
@@ -35,7 +35,7 @@ _MOST_BETWEEN = 1 << 30
 
 @dataclass(frozen=True)
 class UpscalePlan:
-    """What happens to images of one size: the passes through the network, and the filter after them."""
+    """The steps for images of one size: the passes through the network, and the filter after them."""
 
     model: Model
     settings: Settings
@@ -58,7 +58,7 @@ class UpscalePlan:
 
     @property
     def alpha_through_model(self) -> bool:
-        """Whether the network runs once more for the alpha channel."""
+        """True if the network runs once more for the alpha channel."""
         return self.channels.alpha and self.settings.alpha == "model"
 
     def pixels(self, image: Tensor) -> int:
@@ -125,7 +125,7 @@ class PreparedUpscale:
                 self._upscale_alpha(source, target[-1:])
 
     def report(self, frames: int, seconds: float) -> Report:
-        """Return the report of a run of so many frames."""
+        """Return the report of a run of this number of frames."""
         return Report(
             frames=frames,
             source=self.plan.source,

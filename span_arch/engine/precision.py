@@ -24,7 +24,7 @@ class Arithmetic:
     dtype: torch.dtype
     """The type of all values, except those that ``mixed`` makes bfloat16."""
     mixed: bool = False
-    """Whether strips run the inner convolutions in bfloat16. Tiles ignore it."""
+    """True if strips run the inner convolutions in bfloat16. Tiles ignore it."""
 
     @property
     def narrow(self) -> torch.dtype:
@@ -55,12 +55,12 @@ def arithmetic_for(
 ) -> Arithmetic:
     """Return the types that a precision stands for.
 
-    For networks of the SPAN family, ``"auto"`` is float16 on a GPU that is built for it, at a cost of about 0.001 dB of PSNR. On a
+    For networks of the SPAN family, ``"auto"`` is float16 on a GPU that is fast at it, at a cost of about 0.001 dB of PSNR. On a
     CPU with bfloat16 instructions it is a mixture: the inner convolutions in bfloat16, all else in float32. That costs the built-in
-    networks 0.002 to 0.0075 dB on Set5 and Set14; bfloat16 throughout would cost 0.03 dB. In all other cases ``"auto"`` is float32,
+    networks 0.002 to 0.0075 dB on Set5 and Set14; bfloat16 throughout would cost 0.03 to 0.04 dB. In all other cases ``"auto"`` is float32,
     because the cost of rounding in other networks is unknown.
 
-    The last two arguments are as the functions of those names.
+    The last two arguments stand in for the functions of the same names.
 
     Raises:
         OptionError: the precision is unknown, or the model's architecture does not support it.

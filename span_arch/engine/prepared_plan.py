@@ -54,7 +54,7 @@ class PreparedPlan:
         return lay_out(self.plan, strip, width, self.arithmetic.dtype.itemsize, self.arithmetic.narrow.itemsize).bytes
 
     def stream(self, height: int, width: int, strip: int, make: Callable[..., Stream] = Stream) -> Stream:
-        """Return a stream for images of a size, in strips of so many rows."""
+        """Return a stream for images of a size, in strips of a number of rows."""
         wide, narrow = self.arithmetic.dtype, self.arithmetic.narrow
         if self._weights is None:
             self._weights = gather_weights(self.plan, CalledNetwork(self._model), self._device, wide, narrow)

@@ -1,4 +1,4 @@
-"""The progress event, the meter that makes it, and a progress bar that shows it."""
+"""The progress event, the meter that sends it, and a progress bar that shows it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def _no_preview() -> Tensor | None:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is. Everybody who reports or shows progress uses this one event."""
+    """The progress of a run. All code that reports or shows progress uses this one event."""
 
     frame: int
     """Frames that are finished."""
@@ -41,7 +41,7 @@ ProgressListener = Callable[[Progress], None]
 
 
 class Meter:
-    """Counts the pixels that a network has processed, and reports them as progress. ``frames`` and ``preview`` are as in `Progress`."""
+    """A counter of the pixels that a network has processed, which reports progress. ``frames`` and ``preview`` are as in `Progress`."""
 
     def __init__(
         self, listener: ProgressListener | None, frames: int | None = None, preview: Callable[[], Tensor | None] | None = None
@@ -53,7 +53,7 @@ class Meter:
         """Pixels of the present group that are finished."""
 
     def begin(self, group: int, pixels: int) -> None:
-        """Start a group of frames that has so many pixels in all, over every pass."""
+        """Start a group of frames with this number of pixels, summed over all passes."""
         self._finished += self._group
         self._group, self._pixels, self.done = group, max(1, pixels), 0
 

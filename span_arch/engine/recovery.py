@@ -21,18 +21,18 @@ T = TypeVar("T")
 
 
 class Failure(Enum):
-    """Why an attempt gave no result."""
+    """The reason why an attempt gave no result."""
 
     OUT_OF_MEMORY = auto()
     NOT_FINITE = auto()
 
 
 class NotFinite(Exception):
-    """Raised within an attempt: its result is NaN or infinite."""
+    """The result of an attempt is NaN or infinite. It is raised within the attempt."""
 
 
 class Recovery:
-    """Makes attempts, counts their failures, and raises the error when nothing smaller or more exact is left to try."""
+    """A recorder of attempts and their failures. It raises the error when nothing smaller or more exact is left to try."""
 
     def __init__(self, model: Model, device: torch.device, give_back: Callable[[torch.device], None] = memory.give_back) -> None:
         self._architecture, self._device, self._give_back = model.architecture.name, device, give_back
@@ -55,7 +55,7 @@ class Recovery:
         self._give_back(self._device)
 
     def not_finite(self, dtype: torch.dtype) -> None:
-        """Count a failure that a run in float32 may mend.
+        """Count a failure that a run in float32 may avoid.
 
         Raises:
             NotFiniteError: it was in float32 already.

@@ -21,7 +21,7 @@ class Method:
     precision: str
     """The type of the arithmetic, such as ``"float32"``."""
     ensemble: bool = False
-    """Whether the result is the mean over eight orientations."""
+    """True if the result is the mean over eight orientations."""
 
     def __str__(self) -> str:
         height, width = self.size
@@ -34,7 +34,7 @@ class Method:
 
 @dataclass(frozen=True)
 class Recovered:
-    """Failures that a run got over."""
+    """Failures that a run recovered from."""
 
     out_of_memory: int = 0
     """How often memory ran out, so that pieces became smaller."""
@@ -59,7 +59,7 @@ class Recovered:
 
 @dataclass(frozen=True)
 class Report:
-    """What a finished upscale was like. ``str`` makes one line of it."""
+    """The facts about a finished upscale. ``str`` makes one line of it."""
 
     frames: int
     source: Pair

@@ -26,7 +26,7 @@ class Frame:
 
 
 class Runner(Protocol):
-    """Runs a network on frames of one size."""
+    """An object that runs a network on frames of one size."""
 
     @property
     def group(self) -> int:
@@ -40,7 +40,7 @@ class Runner(Protocol):
 
     @property
     def recovered(self) -> Recovered:
-        """The failures that the runner has got over so far."""
+        """The failures that the runner has recovered from so far."""
         ...
 
     def run(self, frames: Iterable[Frame]) -> None:

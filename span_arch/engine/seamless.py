@@ -1,6 +1,6 @@
-"""Seamless textures: images whose opposite edges fit each other, and still do after upscaling.
+"""Seamless textures: images whose opposite edges match, before and after upscaling.
 
-The image is continued beyond its edges by itself, as far as the network sees, and the result is cropped. Its edges then come out as
+The image is surrounded with copies of itself, as wide as the network sees, and the result is cropped. Its edges then look as
 in the middle of a wall of such tiles. This is exact for networks with a known receptive field. If a network works on a grid coarser
 than pixels, it is exact for images whose sides are a multiple of that grid.
 """
@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable
 
 from ..image_ops.sizes import Pair
-from ..image_ops.wrap import Seamless, crop, wrap
+from ..image_ops.wrapping import Seamless, crop, wrap
 from ..models.build import Model
 from ..models.spandrel_compat import CalledNetwork
 from ..streaming.receptive_field import find_receptive_field
@@ -24,7 +24,7 @@ _GENEROUS = 64
 
 
 def margins(model: Model, seamless: Seamless) -> Pair:
-    """Return by how many rows above and below, and columns to either side, an image is continued for a network."""
+    """Return the margins to add around an image for a network: rows above and below, and columns on either side."""
     margin = _margin(model) if seamless else 0
     return margin * ("y" in seamless), margin * ("x" in seamless)
 
@@ -41,7 +41,7 @@ def _margin(model: Model) -> int:
 
 
 class Wrapped:
-    """Runs frames that are continued by themselves, by some rows above and below and some columns to either side."""
+    """A runner that surrounds frames with copies of themselves: some rows above and below, and some columns on either side."""
 
     def __init__(self, runner: Runner, rows: int, columns: int, scale: int) -> None:
         self._runner, self._rows, self._columns, self._scale = runner, rows, columns, scale

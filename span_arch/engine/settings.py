@@ -1,4 +1,4 @@
-"""What a user can ask of an upscale."""
+"""The settings of an upscale."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from ..errors import OptionError
 from ..image_ops.resize import Filter, check_filter
 from ..image_ops.sizes import Size
 from ..image_ops.transparency import Alpha, check_alpha
-from ..image_ops.wrap import Seamless, check_seamless
+from ..image_ops.wrapping import Seamless, check_seamless
 from .precision import Precision, check_precision
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a user asks of an upscale, whatever the images.
+    """The user's choices for an upscale, independent of the images.
 
     Raises:
         OptionError: ``tile`` is below 1, or another setting is not among its choices.
@@ -24,7 +24,7 @@ class Settings:
     """The size of the result (see `span_arch.sizes`). The network runs as often as that needs, and a filter does the rest. None: the
     size of the image times the scale of the model."""
     filter: Filter = "lanczos"
-    """The filter for the part of the size that the network does not do: ``"lanczos"``, ``"bicubic"`` or ``"area"``."""
+    """The filter that resizes the result of the network to the size: ``"lanczos"``, ``"bicubic"`` or ``"area"``."""
     tile: int | None = None
     """The side of a tile without its halo, in pixels of the network's input. None: strips where the network allows them, else tiles, as
     large as is fast and fits into memory."""
@@ -33,14 +33,14 @@ class Settings:
     alpha: Alpha = "resize"
     """How to handle the alpha channel of an RGBA image: ``"resize"`` it by a bicubic filter, run it through the ``"model"`` as a grey
     image, or compose the image over a colour, three numbers in 0..1 for R, G and B, which gives an RGB result. Networks for RGBA upscale
-    alpha themselves in the first two cases. In these, colour is bled under transparent edges first (see `transparency`)."""
+    alpha themselves in the first two cases. In these, visible colours are bled into transparent pixels first (see `transparency`)."""
     seamless: Seamless = ""
     """The axes along which the image repeats itself: ``"x"``, ``"y"`` or ``"xy"`` (see `seamless`)."""
     ensemble: bool = False
-    """Whether to take the mean over eight orientations, for eight times the work (see `ensemble`)."""
+    """If True, take the mean over eight orientations, for eight times the work (see `ensemble`)."""
     compiled: bool = False
-    """Whether to compile the network with ``torch.compile``, for tiles of one size. Compiling takes a while once. Without a compiler it
-    makes no difference."""
+    """If True, compile the network with ``torch.compile``, for tiles of one size. The first run then takes longer. Without a compiler, the
+    network runs uncompiled."""
 
     def __post_init__(self) -> None:
         if self.tile is not None and self.tile < 1:

@@ -57,7 +57,7 @@ class StripSize:
 
 
 class StripRunner:
-    """Runs a fused model that can be streamed on frames of one size, in strips.
+    """A runner of a fused model on frames of one size, in strips.
 
     ``make_room`` receives the bytes that would be best, and returns the bytes that are free. ``meter`` reports between strips.
     """
@@ -162,7 +162,7 @@ class StripRunner:
         return row
 
     def _shrink(self, rows: int, columns: Interval) -> None:
-        """Choose a smaller size after so many rows and columns did not fit."""
+        """Choose a smaller size after a piece with these numbers of rows and columns did not fit."""
         failed = StripSize(min(self._size.rows, rows + self._fast.plan.lag), min(self._size.columns, columns.core[1] - columns.core[0]))
         smaller = failed.smaller()
         if smaller is None:

@@ -17,7 +17,7 @@ from ..models.build import Model
 from ..models.spandrel_compat import CalledNetwork
 from ..streaming.receptive_field import find_receptive_field
 from .context import Context
-from .footprint import Footprint, footprint
+from .memory_footprint import Footprint, footprint
 from .precision import Arithmetic
 from .progress import Meter
 from .recovery import Failure, Recovery
@@ -75,7 +75,7 @@ def _peak(model: Model, dtype: torch.dtype) -> float:
 
 
 class TileRunner:
-    """Runs a fused model on frames of one size, in tiles of a chosen side or as large as is fast and fits into the free bytes."""
+    """A runner of a fused model on frames of one size, in tiles of a chosen side, or as large as is fast and fits into memory."""
 
     def __init__(
         self, model: Model, context: Context, settings: Settings, arithmetic: Arithmetic, size: Pair, free: int, meter: Meter
@@ -180,7 +180,7 @@ class TileRunner:
         self._meter.done += piece.tile.core_pixels
 
     def _upscaled(self, image: Tensor, dtype: torch.dtype) -> Tensor:
-        """(planes, C, h, w) -> (planes, C', h * scale, w * scale) in 0..1: in one piece if it fits, else in smaller tiles."""
+        """Return (planes, C', h * scale, w * scale) in 0..1 for (planes, C, h, w): in one piece if it fits, else in smaller tiles."""
         height, width = image.shape[-2:]
         if height * width <= self._most_pixels:
             self._meter.report()
@@ -206,7 +206,7 @@ class TileRunner:
         return self._upscaled(image, torch.float32)
 
     def _shrink(self, pixels: int) -> None:
-        """Remember that so many pixels did not fit."""
+        """Remember that a piece with this number of pixels did not fit."""
         self._most_pixels = pixels // 2
         self._recovery.out_of_memory()
 

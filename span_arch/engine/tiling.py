@@ -89,7 +89,7 @@ def by_side(height: int, width: int, side: int, halo: Halo) -> list[Tile]:
 
 
 def by_area(height: int, width: int, pixels: float, halo: Halo) -> list[Tile]:
-    """Return tiles that read at most so many pixels each, and together as few twice as possible.
+    """Return tiles that read at most ``pixels`` pixels each, and together as few pixels twice as possible.
 
     If the halo alone has more pixels, the tiles are the smallest possible.
     """
@@ -134,7 +134,7 @@ def _interval(start: int, stop: int, length: int, halo: Halo) -> Interval:
 
 
 def _longer(interval: Interval, read: int, length: int) -> Interval:
-    """Return an interval that reads so many pixels of an axis: more of those after it, or before it at the end."""
+    """Return an interval that reads more pixels of an axis: those after it or, at the end of the axis, those before it."""
     stop = min(length, interval.read[0] + read)
     return replace(interval, read=(stop - read, stop))
 
@@ -145,12 +145,12 @@ def _smallest(halo: Halo) -> int:
 
 
 def _longest(length: int, parts: int, halo: Halo) -> int:
-    """Return the most that an interval reads of an axis in so many parts, or a little more."""
+    """Return the length of the longest interval of an axis that is cut into this number of parts, or a little more."""
     return length if parts == 1 else min(length, math.ceil(length / parts) + 2 * halo.margin + 2 * (halo.unit - 1))
 
 
 def _parts_within(length: int, most: float, halo: Halo) -> int | None:
-    """Return the fewest parts of which each reads at most so much of an axis, or None if no number does."""
+    """Return the smallest number of parts for which no interval exceeds a limit, or None if there is no such number."""
     if length <= most:
         return 1
     core = int(most) - 2 * halo.margin - 2 * (halo.unit - 1)

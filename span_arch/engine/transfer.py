@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 class Transfer:
-    """Moves one tensor after the other and waits for each."""
+    """A transfer that moves one tensor after the other and waits for each."""
 
     ahead = 0
     """How many results may still be on their way back while the next images are sent."""
@@ -28,7 +28,7 @@ class Transfer:
 
 
 class Overlapped(Transfer):
-    """Copies through pinned memory on streams of their own, so that the device computes meanwhile."""
+    """A transfer through pinned memory on streams of its own, so that the device computes meanwhile."""
 
     ahead = 1
 

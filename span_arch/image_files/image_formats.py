@@ -49,7 +49,7 @@ def find_format(path: Path, format: str | None = None) -> ImageFormat:
 
     Raises:
         OptionError: ``format`` is not an image format that can be written.
-        OutputError: the suffix is not.
+        OutputError: the suffix is not that of an image format.
         MissingExtraError: it is AVIF, and Pillow is too old for it.
     """
     suffix = path.suffix.lower() if format is None else f".{format.lower().removeprefix('.')}"
@@ -85,7 +85,7 @@ def check_format(path: Path, format: str | None = None) -> None:
 
 
 def check_fits(path: Path, *, width: int, height: int, channels: int, frames: int = 1, format: str | None = None) -> None:
-    """Raise the error that writing such an image would end in, as far as it can be known before the work is done.
+    """Raise an error, before the work starts, if the format obviously cannot hold such an image.
 
     Args:
         path: the file to write.

@@ -1,4 +1,4 @@
-"""The metadata of image files: read it, drop what no longer holds after enlarging, and write it where the format has a place for it."""
+"""The metadata of image files: read it, drop entries that are wrong after enlarging, and write the rest if the format can hold it."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ def _read_still(path: Path, file: Image.Image) -> StillImage:
 
 @contextmanager
 def _opened(path: Path) -> Generator[Image.Image]:
-    """Open a file and read its header. Raise an ImageError for anything that is wrong with it, then and within the block."""
+    """Open a file and read its header. Raise an ImageError for any fault of the file, then and within the block."""
     extensions()
     try:
         with ignored_warnings():  # of damaged tags, which Pillow skips, and of images half as large as the limit

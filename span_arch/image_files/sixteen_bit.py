@@ -24,7 +24,7 @@ _PNG_HEADER = 33
 
 
 def is_deep(file: Image.Image) -> bool:
-    """Return whether a file, not loaded yet, has 16 bits per channel that Pillow would reduce to 8, or transparency that it would drop."""
+    """Return whether Pillow would reduce 16 bits per channel of a file, not loaded yet, to 8, or drop its transparency."""
     if file.format == "TIFF":
         return file.mode in ("RGB", "RGBA") and _tags(file).get(tiff.BITSPERSAMPLE, (1,))[0] == 16
     if file.format == "PNG":

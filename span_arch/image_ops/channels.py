@@ -1,4 +1,4 @@
-"""How images of 1, 3 or 4 channels go through networks of 1, 3 or 4 channels.
+"""The conversion of images of 1, 3 or 4 channels for networks of 1, 3 or 4 channels.
 
 =====  ===========================  ========================  ===============================
 image  grey network                 RGB network               RGBA network

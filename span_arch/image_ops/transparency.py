@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..errors import OptionError
-from .wrap import crop, wrap
+from .wrapping import crop, wrap
 
 Alpha = Literal["resize", "model"] | tuple[float, float, float]
 """How to handle alpha: resize it, upscale it with the model, or compose the image over a colour (R, G and B in 0..1)."""

@@ -150,7 +150,7 @@ def adopt(model: Model) -> Model:
     state = model.model.state_dict()
     if detect(state) is None:
         return model
-    # Tensors created in inference mode, as in ComfyUI, have no version counter. Nobody trains them there.
+    # Tensors created in inference mode, as in ComfyUI, have no version counter. They are never trained there.
     versions = tuple((tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version) for tensor in state.values())
     cached = _adopted.get(model.model)
     if cached is None or cached[0] != versions:

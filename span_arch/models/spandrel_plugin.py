@@ -36,7 +36,7 @@ def _detector(record: Architecture, rival: ArchSupport | None) -> Callable[[Stat
 
 
 def _loads(support: ArchSupport, state: StateDict) -> bool:
-    """Return True if spandrel detects and loads a state dict. Only trying can tell."""
+    """Return True if spandrel detects and loads a state dict. The only way to know is to try."""
     try:
         if not support.detect(state):
             return False

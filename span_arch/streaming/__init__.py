@@ -1,6 +1,6 @@
 """Row streaming: the result for the whole image, computed strip by strip, with nothing computed twice.
 
-`plan_network` reads a network's forward pass and decides how it runs in strips, `narrowed` which parts of it run in a narrower type.
+`plan_network` reads a network's forward pass and decides how it runs in strips. `narrowed` decides which parts run in a narrower type.
 `Stream` runs the plan.
 """
 

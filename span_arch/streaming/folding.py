@@ -14,10 +14,10 @@ from .traced_graph import TracedGraph, needed
 def streamed_operations(graph: TracedGraph, channels: int) -> list[Operation]:
     """Return the operations that stream a network for images of a number of channels.
 
-    Sums stand where 1x1 convolutions read a concatenation. A convolution and a 1x1 after it become one where that saves work.
+    A 1x1 convolution of a concatenation becomes a sum of convolutions. A convolution and a 1x1 after it become one where that saves work.
 
     Raises:
-        Unsupported: the network does something that cannot be streamed.
+        Unsupported: the network contains an operation that cannot be streamed.
     """
     image, *others = graph.operations
     operations = [Image(image.name, (), channels), *others]

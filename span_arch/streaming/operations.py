@@ -16,7 +16,7 @@ from typing_extensions import Self, override
 
 
 class Unsupported(Exception):
-    """A network does something that a consumer of its graph cannot handle. The message names it."""
+    """A network contains an operation that a consumer of its graph cannot handle. The message names it."""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
-"""How a network runs in strips of rows, and which rows every value has to keep.
+"""The plan by which a network runs in strips of rows, and the rows that every value has to keep.
 
 Think of the image as followed by empty rows, and pushed through the network in strips of equal height. Every operation then makes a
-fixed number of rows per strip, late by a fixed number of its own rows, its lag. A convolution adds the rows that it sees below a pixel
-to the lag of what it reads. An operation that reads several values is as late as the latest. Between strips, a value keeps the rows
+fixed number of rows per strip, delayed by a fixed number of rows: its lag. A convolution has the lag of its input plus the rows that
+it sees below a pixel. An operation that reads several values has the largest of their lags. Between strips, a value keeps the rows
 that its readers have yet to see. Rows above the first and below the last are zero for every value, as a convolution's padding is.
 """
 

@@ -1,7 +1,7 @@
 """How far a network sees: the pixels of its input that a pixel of its output can depend on.
 
-The answer may be too large, never too small: it is None if the network does anything whose reach is not known, such as attention,
-pooling or a smooth resize.
+The answer may be too large, but never too small. It is None if the network contains an operation whose reach is unknown, such as
+attention, pooling or a smooth resize.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .traced_graph import TracedGraph, trace
 
 @dataclass(frozen=True)
 class ReceptiveField:
-    """The extent of what a network sees, in pixels of its input."""
+    """The area that a network sees around a pixel, in pixels of its input."""
 
     radius: int
     """A piece of the output depends on at most this many pixels around the same piece of the input, if the edges of the piece are
@@ -39,7 +39,7 @@ class Reach:
 
 
 def find_receptive_field(network: nn.Module) -> ReceptiveField | None:
-    """Return what a network sees; None if that is not finite or not known."""
+    """Return the receptive field of a network; None if it is infinite or unknown."""
     try:
         return field_of(trace(network))
     except Unsupported:
@@ -47,7 +47,7 @@ def find_receptive_field(network: nn.Module) -> ReceptiveField | None:
 
 
 def field_of(graph: TracedGraph) -> ReceptiveField:
-    """Return what a traced network sees.
+    """Return the receptive field of a traced network.
 
     Raises:
         Unsupported: an operation joins values of different sizes.

@@ -2,7 +2,7 @@
 
 Row streaming, the receptive field, the ncnn writer and the search for lost weight names all read this graph, so they agree on what a
 network does. The trace knows every operation that one of them handles, and refuses all others. In-place operations are resolved:
-whatever reads a changed value later reads the result.
+operations that later read the changed value read the result.
 """
 
 from __future__ import annotations
@@ -50,10 +50,10 @@ class TracedGraph:
 
 
 def trace(network: nn.Module) -> TracedGraph:
-    """Trace the forward pass of a network, which is left as it was.
+    """Trace the forward pass of a network. The network is not changed.
 
     Raises:
-        Unsupported: the network takes several images, decides by the image, or does something that is not known.
+        Unsupported: the network takes several images, branches on its image, or uses an unknown operation.
     """
     tracer = _Tracer()
     try:
@@ -107,7 +107,7 @@ class _Proxy(fx.Proxy):
 
 
 class _Tracer(fx.Tracer):
-    """Follows the forward pass of an image whose sides need no padding."""
+    """A tracer that follows the forward pass of an image whose sides need no padding."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -138,7 +138,7 @@ def _is_size(argument: Any) -> bool:
 
 
 def _sides(part: Any, axis: int) -> int | None:
-    """Return how many times the image's side along an axis a slice goes up to; None if it is another slice."""
+    """Return the end of a slice as a multiple of the image's side along an axis; None if it is not a multiple."""
     if not isinstance(part, slice) or part.start is not None or part.step is not None or not isinstance(part.stop, fx.Node):
         return None
     side, times = (part.stop.args[0], part.stop.args[1]) if part.stop.target is operator.mul else (part.stop, 1)
@@ -275,7 +275,7 @@ class _Reader:
         return result
 
     def _part(self, name: str, argument: Any, index: Any) -> int:
-        """Read a part of a value that is all of it: as many rows and columns as the image has, times the scale so far."""
+        """Read a slice that keeps the whole value: the rows and columns of the image, times the scale so far."""
         value = self._shares(argument)
         if value in self._chunked:
             return value

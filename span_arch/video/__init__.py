@@ -6,14 +6,14 @@ This needs PyAV, an extra of the library that ComfyUI already has.
 """
 
 from .codecs import VideoSettings
-from .compose import compose
 from .concat import join_segments
+from .frames_to_video import compose
 from .one_pass import upscale_video
-from .probe import AudioInfo, VideoInfo, probe
 from .resumable import upscale_video_resumably
 from .segments import plan_segments, write_segment
 from .source import Source
 from .transcode import Transform, copy_video
+from .video_info import AudioInfo, VideoInfo, probe
 from .video_report import Note, VideoReport
 from .window import Segment
 

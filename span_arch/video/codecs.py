@@ -84,7 +84,7 @@ _FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".w
 def container_format(path: Path) -> str:
     """Return FFmpeg's name for the container of a file to write. Raise OptionError if the suffix is unknown."""
     if (known := _FORMATS.get(path.suffix.lower())) is None:
-        raise OptionError(f"{path.name} does not have the suffix of a video that can be written. Expected {join_words(list(_FORMATS))}.")
+        raise OptionError(f"The suffix of {path.name} is not that of a video that can be written. Expected {join_words(list(_FORMATS))}.")
     return known
 
 

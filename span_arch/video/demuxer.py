@@ -19,7 +19,7 @@ _TOLERANCE = Fraction(1, 4)
 
 
 class Demuxer:
-    """Reads the packets of a window of a video, or of a segment of that window.
+    """A reader of the packets of a window of a video, or of a segment of that window.
 
     Raises:
         SpanArchError: as `Window.of` and `video_stream`.

@@ -81,7 +81,7 @@ def choose_encoding(
 
     Args:
         path: the file, whose suffix names the container.
-        settings, source: the user's wishes, and the properties of the source's frames.
+        settings, source: the user's choices, and the properties of the source's frames.
         image_size: width and height of the images to encode, in pixels.
         candidates: the encoders to try. By default those of `encoders`.
         is_available: tries an encoding.
@@ -136,7 +136,7 @@ def _choose_layout(encoder: Encoder, wanted: str | None, source: Layout) -> tupl
         if wanted in (layout.name, name):
             return layout, name
     known = ", ".join(sorted(layout.name for layout in offered))
-    raise OptionError(f"The pixel format {wanted} is not one of the encoder {encoder.name}. Expected one of {known}.")
+    raise OptionError(f"The encoder {encoder.name} does not offer the pixel format {wanted}. Expected one of {known}.")
 
 
 def _offered(encoder: Encoder) -> dict[Layout, str]:

@@ -1,4 +1,4 @@
-"""Fingerprints of everything that a video is made of and with, which show whether segments belong together."""
+"""Fingerprints of the source, model and settings of a video, which show whether segments belong together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Colours of YUV outside of RGB, such as whites above white, and their way around a network."""
+"""Colours of YUV outside of RGB, such as whites above white, which bypass the network."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SPAN = 4
 
 
 class Headroom:
-    """The excess of frames over 0..1, removed before a network, which returns none, and added to its results again.
+    """The excess of frames over 0..1, which is removed before the network and added to its results again.
 
     Cameras record whites above white, which keep detail until grading, and subsampled chroma combines with luma to colours outside of
     RGB. Frames without any are passed on as they are.

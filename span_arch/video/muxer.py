@@ -36,7 +36,7 @@ def open_output(path: Path, exact_clock: Fraction | None = None) -> av.container
 
 
 class Muxer:
-    """Writes packets to a file with the streams of a source, of which only the video stream is new. Methods may raise OSError.
+    """A file with the streams of a source, and a new video stream in place of the old one. Methods may raise OSError.
 
     Args:
         container: open for writing. The muxer closes it, also if this constructor fails.

@@ -52,7 +52,7 @@ class FrameFormat:
 
 
 class VideoReader:
-    """Reads the frames of a demuxer's window, and the packets of the other streams in it."""
+    """A reader of the frames of a demuxer's window, and the packets of the other streams in it."""
 
     def __init__(self, demuxer: Demuxer) -> None:
         self.demuxer = demuxer

@@ -1,4 +1,4 @@
-"""Upscaling of a video in segments, so that whatever ends a run costs no more than the segment in work."""
+"""Upscaling of a video in segments, so that an interrupted run loses no more than the segment in work."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def upscale_video_resumably(
     """Upscale a video as `upscale_video` does, and continue where an earlier call with the same arguments ended.
 
     The segments are written to a folder next to the target, ``NAME.segments``. In the end they are joined, and the folder is deleted.
-    Whatever ends a call (an error, an exception of the progress listener, a kill, a power cut) costs only the segment in work. The result
+    If a call ends early (an error, an exception of the progress listener, a power cut), only the segment in work is lost. The result
     equals that of an uninterrupted call. Unlike that of `upscale_video`, it has a key frame at the start of each segment.
 
     Args:

@@ -1,4 +1,4 @@
-"""The folder of a video that is upscaled in segments. It survives whatever ends a run."""
+"""The folder of a video that is upscaled in segments. It outlives an interrupted run."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def _locked(folder: Path) -> Generator[None]:
             name = owner.read_text(encoding="utf-8")
         raise OutputError(f"{folder} is in use by {name}. Wait until it ends, stop it, or choose another target.") from error
     except OSError as error:
-        raise OutputError(f"{folder} cannot be written to: {error.strerror or error}.") from error
+        raise OutputError(f"{folder} cannot be written to: {error.strerror or error}. Choose another target.") from error
     try:
         with suppress(OSError):  # on a full disk; the name is only for messages
             owner.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")

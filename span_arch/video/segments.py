@@ -24,7 +24,7 @@ from .codecs import VideoSettings, encoders
 from .demuxer import Demuxer
 from .one_pass import upscaling
 from .source import Source, name_of, opened
-from .transcode import transcode
+from .transcode import transcode_frames
 from .video_report import VideoReport
 from .window import Segment
 
@@ -108,7 +108,7 @@ def write_segment(
     transform = upscaling(model, settings, context or Context(), count or segment.frames or None, reports.append)
     with opened(source) as container, replacing(path, overwrite=overwrite, durable=True) as temporary:
         demuxer = Demuxer(container, name_of(source), start=segment.start, duration=segment.duration, segment=segment)
-        video_report, error = transcode(demuxer, temporary, transform, video, lambda frames: None, video_only=True)
+        video_report, error = transcode_frames(demuxer, temporary, transform, video, lambda frames: None, video_only=True)
         if error is not None:
             raise error
     return (reports[0] if reports else None), video_report

@@ -33,7 +33,7 @@ def opened(source: Source) -> Generator[av.container.InputContainer]:
     if not isinstance(source, (str, Path)):
         source.seek(0)
     elif not Path(source).is_file():
-        raise VideoError(f"{name} is not an existing file. Check its name.")
+        raise VideoError(f"{name} does not exist or is not a file. Check its name.")
     try:
         container = open_container(str(source) if isinstance(source, Path) else source, mode="r", metadata_errors="replace")
     except av.error.FFmpegError as error:
@@ -122,4 +122,4 @@ def first_frame(container: av.container.InputContainer, stream: av.VideoStream, 
 def no_frames(name: str, error: Exception | None = None) -> VideoError:
     """Return the error for a video without a frame that can be decoded."""
     cause = f" ({first_line(error)})" if error is not None else ""
-    return VideoError(f"{name} has no frame that can be decoded{cause}. Check that it plays; most such files are incomplete.")
+    return VideoError(f"{name} has no frame that can be decoded{cause}. It is probably incomplete: copy or download it again.")

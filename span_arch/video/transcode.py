@@ -91,7 +91,7 @@ def copy_video(
                 progress(Progress(frames, 0, max(frames, demuxer.expected_frames)))
 
         with replacing(target, overwrite=overwrite) as temporary:
-            result, error = transcode(demuxer, temporary, transform, settings, report, video_only=False)
+            result, error = transcode_frames(demuxer, temporary, transform, settings, report, video_only=False)
             if error is None:
                 return result
             if not result.frames:
@@ -101,7 +101,7 @@ def copy_video(
             raise with_context(error, f"The {result.frames} finished frames are in {part}.") from error
 
 
-def transcode(
+def transcode_frames(
     demuxer: Demuxer, path: Path, transform: Transform, settings: VideoSettings, report: Callable[[int], None], *, video_only: bool
 ) -> tuple[VideoReport, SpanArchError | None]:
     """Write the window of a demuxer to a file. An error of this library is returned, after all finished frames have been written.

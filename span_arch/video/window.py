@@ -79,7 +79,7 @@ class Window:
         if duration < 0:
             raise OptionError(f"The duration is {duration:g} seconds. Expected a positive one, or 0 for everything up to the end.")
         if whole and start >= whole:
-            raise OptionError(f"The start is at {start:g} seconds, but {name} only lasts {float(whole):.3f}. Choose an earlier start.")
+            raise OptionError(f"The start is at {start:g} s, but {name} only lasts {float(whole):.3f} s. Choose an earlier start.")
         origin = begin_of(container) + (max(Fraction(0), whole + _exact(start)) if start < 0 else _exact(start))
         length, shift = _exact(duration) if duration else None, round(origin / base)
         first, over, end = 0 if start else None, None, None

@@ -207,7 +207,7 @@ CORPUS: list[tuple[str, Callable[[Path], object], type[errors.CheckpointError], 
     ("doubling.onnx", onnx_file(doubling), BROKEN, "at most .* are read|too large"),
     ("loop.onnx", onnx_file(loop), errors.CheckpointError, "Loop"),
     ("shape.onnx", onnx_file(lying_shape), BROKEN, "cannot be read"),
-    ("swapped.onnx", onnx_file(swapped), errors.CheckpointError, "changes its image|does not compute what"),
+    ("swapped.onnx", onnx_file(swapped), errors.CheckpointError, "changes its image|gives another result"),
     ("noise.onnx", lambda path: path.write_bytes(bytes(range(1, 256)) * 9), BROKEN, "cannot be read"),
 ]  # fmt: skip
 

@@ -95,4 +95,4 @@ def test_evaluate_reports_missing_images_and_wrong_sizes(capsys: pytest.CaptureF
     draw("a_HR.png", size=(80, 56))
     assert run("evaluate", ".", "--model", "spanx2_ch48") == 4
     messages = capsys.readouterr().err
-    assert all(words in messages for words in ("contains no images", "no partner: a.", "40x28, but its original is 80x56"))
+    assert all(words in messages for words in ("contains no images", "no partner: a.", "40x28, but the original is 80x56"))

@@ -24,7 +24,7 @@ from span_arch.archs.normalisation import PAPER
 from span_arch.archs.span import ARCHITECTURE as SPAN
 from span_arch.batch import Job, Outcome, run_job
 from span_arch.cluster.dispatch import Dispatcher
-from span_arch.cluster.ray_session import AUTO, ray_session
+from span_arch.cluster.ray_connection import AUTO, ray_session
 from span_arch.cluster.ray_worker import Weights
 from span_arch.cluster.staging import Staging
 from span_arch.cluster.video_job import VideoJob

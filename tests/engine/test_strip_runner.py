@@ -19,7 +19,7 @@ import span_arch
 from span_arch import Context, Progress, Report, Settings, errors, upscale
 from span_arch.archs.spanf3 import SPANF3
 from span_arch.engine.context import Probes
-from span_arch.engine.footprint import AllocationTally
+from span_arch.engine.memory_footprint import AllocationTally
 from span_arch.engine.precision import Precision
 from span_arch.engine.prepared_plan import plan_for
 from span_arch.engine.select import can_stream

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import span_arch
 from span_arch import Progress, Report, Settings, errors, upscale
-from span_arch.engine.footprint import footprint
+from span_arch.engine.memory_footprint import footprint
 from span_arch.engine.tile_runner import MEMORY_SHARE, footprint_of
 from span_arch.engine.transfer import Transfer
 

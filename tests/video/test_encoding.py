@@ -100,7 +100,7 @@ def test_a_smaller_bit_depth_is_noted_unless_it_was_chosen(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("name", "settings", "message"),
     [
-        ("b.avi", VideoSettings(), r"b\.avi does not have the suffix of a video that can be written. Expected \.mp4, .*\.mkv or \.webm"),
+        ("b.avi", VideoSettings(), r"suffix of b\.avi is not that of a video that can be written. Expected \.mp4, .*\.mkv or \.webm"),
         ("b.mp4", VideoSettings(codec="mpeg9"), "codec mpeg9 is unknown. Expected auto, h264, "),
         ("b.webm", VideoSettings(), r"\.webm files cannot hold h264, only av1 or vp9. Use \.mp4, .* for h264"),
         ("b.mp4", VideoSettings(codec="ffv1"), r"Use \.mkv for ffv1"),
@@ -110,7 +110,7 @@ def test_a_smaller_bit_depth_is_noted_unless_it_was_chosen(tmp_path: Path) -> No
         (
             "b.mp4",
             VideoSettings(pixel_format="yuv420p99"),
-            "pixel format yuv420p99 is not one of the encoder libx264. Expected one of gray",
+            "The encoder libx264 does not offer the pixel format yuv420p99. Expected one of gray",
         ),
     ],
 )

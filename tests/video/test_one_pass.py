@@ -20,7 +20,7 @@ from span_arch.video import compose, copy_video, probe, upscale_video
 
 from ..engine.doubles import Strips
 from ..faults import Stop, stop_at
-from ..samples import image, model
+from ..samples import image, small_model
 from .films import FFV1, assert_same, collecting, make, packets, read
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -43,8 +43,8 @@ def source(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("settings", [Settings(), Settings(size=sizes.Exact(50, 30), filter="area"), Settings(ensemble=True)], ids=str)
 def test_a_video_is_upscaled_like_its_frames(source: Path, tmp_path: Path, settings: Settings) -> None:
     events: list[Progress] = []
-    report, video = upscale_video(model(), source, tmp_path / "b.mkv", settings, FFV1, Context(progress=events.append), count=7)
-    expected = span_arch.upscale(model(), images_of(source, tmp_path), settings)
+    report, video = upscale_video(small_model(), source, tmp_path / "b.mkv", settings, FFV1, Context(progress=events.append), count=7)
+    expected = span_arch.upscale(small_model(), images_of(source, tmp_path), settings)
     torch.testing.assert_close(images_of(tmp_path / "b.mkv", tmp_path), expected, atol=1 / 65535, rtol=0)
     assert (report.frames, video.frames, video.notes) == (7, 7, ())
     positions = [event.done for event in events]
@@ -83,16 +83,16 @@ def test_an_identity_network_keeps_every_sample(tmp_path: Path, pixel_format: st
 def test_only_the_window_is_upscaled(tmp_path: Path) -> None:
     source = tmp_path / "a.nut"
     compose(source, image(24, 32, frames=7), Fraction(24))
-    report, _ = upscale_video(model(), source, tmp_path / "b.mkv", video=FFV1, start=2 / 24, duration=0.1)
+    report, _ = upscale_video(small_model(), source, tmp_path / "b.mkv", video=FFV1, start=2 / 24, duration=0.1)
     assert report.frames == 3
-    expected = span_arch.upscale(model(), images_of(source, tmp_path)[2:5])
+    expected = span_arch.upscale(small_model(), images_of(source, tmp_path)[2:5])
     torch.testing.assert_close(images_of(tmp_path / "b.mkv", tmp_path), expected, atol=1 / 65535, rtol=0)
 
 
 @pytest.mark.parametrize("at", [1, 3, 20])
 def test_cancelling_leaves_no_file(source: Path, tmp_path: Path, at: int) -> None:
     with pytest.raises(Stop):
-        upscale_video(model(), source, tmp_path / "b.mkv", Settings(tile=8), context=Context(progress=stop_at(at)))
+        upscale_video(small_model(), source, tmp_path / "b.mkv", Settings(tile=8), context=Context(progress=stop_at(at)))
     assert [path.name for path in tmp_path.iterdir()] == ["a.nut"]
 
 
@@ -103,7 +103,7 @@ def test_progress_offers_a_preview_of_the_frame_in_work(source: Path, tmp_path: 
         if (preview := progress.preview()) is not None:
             shapes.append(tuple(preview.shape))
 
-    upscale_video(model(), source, tmp_path / "b.mp4", context=Context(progress=listen))
+    upscale_video(small_model(), source, tmp_path / "b.mp4", context=Context(progress=listen))
     assert set(shapes) == {(48, 64, 3)}
     assert len(shapes) >= 7
 
@@ -116,6 +116,6 @@ def test_a_frame_that_cannot_be_upscaled_keeps_the_finished_ones(source: Path, t
 
     context = Context(probes=Probes(stream=Strips(fail_at_fifth)))
     with pytest.raises(ImageError, match=r"is broken\. The 4 finished frames are in .*b\.part\.mkv"):
-        upscale_video(model(), source, tmp_path / "b.mkv", video=FFV1, context=context)
+        upscale_video(small_model(), source, tmp_path / "b.mkv", video=FFV1, context=context)
     assert len(read(tmp_path / "b.part.mkv")[0]) == 4
     assert probe(tmp_path / "b.part.mkv").width == 64

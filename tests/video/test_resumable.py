@@ -228,7 +228,7 @@ def test_a_run_cancelled_in_its_first_segment_leaves_only_the_plan(tmp_path: Pat
 
 def test_sources_that_are_not_videos_leave_nothing(tmp_path: Path) -> None:
     (tmp_path / "text.mp4").write_text("not a video\n" * 1000)
-    for source, message in {"text.mp4": "cannot be read as a video", "missing.mp4": "is not an existing file"}.items():
+    for source, message in {"text.mp4": "cannot be read as a video", "missing.mp4": "does not exist"}.items():
         with pytest.raises(VideoError, match=message):
             upscale_video_resumably(small_model(), tmp_path / source, tmp_path / "b.mkv", None, FFV1)
     with pytest.raises(OptionError, match="number of frames in a segment is 0"):

@@ -184,7 +184,7 @@ def test_parts_that_do_not_match_are_reported(tmp_path: Path) -> None:
         join_segments(source, [tmp_path / "0.mp4", tmp_path / "1.mp4"], tmp_path / "joined.mp4")
     with pytest.raises(OptionError, match=r"Expected the suffix \.mkv"):
         join_segments(source, [tmp_path / "0.mp4"], tmp_path / "joined.mkv")
-    with pytest.raises(VideoError, match=r"2\.mp4 is not an existing file"):
+    with pytest.raises(VideoError, match=r"2\.mp4 does not exist"):
         join_segments(source, [tmp_path / "0.mp4", tmp_path / "2.mp4"], tmp_path / "joined.mp4")
     assert not (tmp_path / "joined.mp4").exists()
 

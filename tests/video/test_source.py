@@ -59,7 +59,7 @@ def test_sources_that_are_not_videos_are_reported(tmp_path: Path) -> None:
     content = (tmp_path / "broken.mp4").read_bytes()
     (tmp_path / "broken.mp4").write_bytes(content[: len(content) // 2])
     for name, message in {
-        "missing.mp4": "is not an existing file",
+        "missing.mp4": "does not exist",
         "text.mp4": "cannot be read as a video",
         "empty.mkv": "cannot be read as a video",
         "broken.mp4": "its end is missing",

@@ -56,7 +56,7 @@ def test_a_window_without_a_frame_is_reported(tmp_path: Path) -> None:
 
 def test_impossible_windows_are_reported(tmp_path: Path) -> None:
     make(tmp_path / "a.mkv")
-    with pytest.raises(OptionError, match=r"start is at 3 seconds, but .*a\.mkv only lasts 0\.200"):
+    with pytest.raises(OptionError, match=r"start is at 3 s, but .*a\.mkv only lasts 0\.200"):
         copy_video(tmp_path / "a.mkv", tmp_path / "b.mkv", start=3)
     with pytest.raises(OptionError, match="duration is -1"):
         copy_video(tmp_path / "a.mkv", tmp_path / "b.mkv", duration=-1)

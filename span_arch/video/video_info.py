@@ -27,7 +27,7 @@ class VideoInfo:
     """A video, described."""
 
     width: int
-    """Of a frame as displayed, that is after `rotation`, in pixels."""
+    """Size of a frame in pixels as displayed, that is, after `rotation`."""
     height: int
     fps: Fraction
     """Average frames per second."""

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from span_arch import Settings, errors
-from span_arch.image_ops.wrap import crop, wrap
+from span_arch.image_ops.wrapping import crop, wrap
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(0, 0), (1, 0), (0, 2), (7, 9)])

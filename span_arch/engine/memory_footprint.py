@@ -45,7 +45,7 @@ def footprint(model: Model) -> Footprint:
 
 
 class AllocationTally(TorchDispatchMode):
-    """Counts the bytes of all storages that are alive, and how many were made of each size."""
+    """A count of the bytes of all live storages, and of the storages made of each size."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class AllocationTally(TorchDispatchMode):
         return result
 
     def _count(self, storage: torch.UntypedStorage) -> None:
-        key = storage._cdata  # pyright: ignore[reportPrivateUsage]  # on the meta device, storages have no address to tell them apart
+        key = storage._cdata  # pyright: ignore[reportPrivateUsage]  # on the meta device, storages have no address to distinguish them
         if key in self._alive:
             return
         size = storage.nbytes()
