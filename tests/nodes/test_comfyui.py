@@ -110,7 +110,7 @@ def test_the_normalisation_can_be_chosen(host: Host) -> None:
     assert torch.equal(host.image(same), plain)
     assert not torch.equal(host.image(other), plain)
     other["model"]["inputs"] |= {"normalise": "custom", "mean_and_range": "0.4"}
-    assert "makes no sense" in host.message(other)
+    assert "The normalisation '0.4' is unknown" in host.message(other)
 
 
 @pytest.mark.parametrize(
