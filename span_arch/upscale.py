@@ -16,7 +16,7 @@ from .engine.pipeline import PreparedUpscale, plan_upscale, prepare
 from .engine.preview import Preview
 from .engine.progress import Meter
 from .engine.settings import Settings
-from .errors import ImageError, OutOfMemoryError
+from .errors import OutOfMemoryError, SpanArchError
 from .image_ops.channels import check_image
 from .models.build import Model, adopt
 
@@ -92,13 +92,8 @@ def upscale_frames(
     meter = Meter(context.progress, count, preview)
     prepared: PreparedUpscale | None = None
     waiting, shape, finished, started = list[Tensor](), None, 0, time.perf_counter()
-    for frame in frames:
-        try:
-            check_image(frame[None])
-        except ImageError:
-            if prepared is not None:
-                yield from _upscaled(prepared, waiting, preview)
-            raise
+    failures = list[SpanArchError]()
+    for frame in _checked(frames, failures):
         if prepared is None or frame.shape != shape:
             if prepared is not None:
                 yield from _upscaled(prepared, waiting, preview)
@@ -112,7 +107,20 @@ def upscale_frames(
             yield from _upscaled(prepared, waiting, preview)
     if prepared is not None:
         yield from _upscaled(prepared, waiting, preview)
+    if failures:
+        raise failures[0]
+    if prepared is not None:
         _end(prepared, context, finished, started)
+
+
+def _checked(frames: Iterable[Tensor], failures: list[SpanArchError]) -> Iterator[Tensor]:
+    """Yield frames up to the first error, which goes to ``failures``: the frames before it still get their results."""
+    try:
+        for frame in frames:
+            check_image(frame[None])
+            yield frame
+    except SpanArchError as error:
+        failures.append(error)
 
 
 def _upscaled(prepared: PreparedUpscale, waiting: list[Tensor], preview: Preview | None) -> Iterator[Tensor]:

@@ -90,12 +90,17 @@ def test_bad_frame_ends_the_run_after_all_results_before_it() -> None:
         next(results)
 
 
-def test_frames_that_wait_for_a_batch_are_finished_before_a_bad_frame_ends_the_run() -> None:
-    frames = frames_of((20, 30, 3), (20, 30, 3), (20, 30, 3))
-    frames[2][3, 3, 0] = torch.nan
-    results = upscale_frames(small_model(), frames, context=Tiles(busy_pixels=1 << 20).context())
+@pytest.mark.parametrize("fault", [errors.ImageError, errors.VideoError])
+def test_frames_that_wait_for_a_batch_are_finished_before_an_error_ends_the_run(fault: type[Exception]) -> None:
+    def frames() -> Iterator[Tensor]:
+        yield from frames_of((20, 30, 3), (20, 30, 3))
+        if fault is errors.VideoError:
+            raise fault("The file breaks off.")
+        yield torch.full((20, 30, 3), torch.nan)
+
+    results = upscale_frames(small_model(), frames(), context=Tiles(busy_pixels=1 << 20).context())
     assert [next(results).shape for _ in range(2)] == [(40, 60, 3)] * 2
-    with pytest.raises(errors.ImageError, match="NaN"):
+    with pytest.raises(fault):
         next(results)
 
 
