@@ -13,6 +13,7 @@ from torch import nn
 from ..models.build import Model
 from ..models.spandrel_compat import CalledNetwork
 from ..streaming import Plan, Stream, Weights, gather_weights, lay_out, narrowed, plan_network
+from ..streaming.receptive_field import ReceptiveField, find_receptive_field
 from .precision import Arithmetic
 
 
@@ -30,7 +31,15 @@ def plan_for(model: Model, *, mixed: bool = False) -> Plan | None:
     return plans[mixed]
 
 
+def receptive_field_of(model: Model) -> ReceptiveField | None:
+    """Return the receptive field of a model, found once; None if it is infinite or unknown."""
+    if model.model not in _fields:
+        _fields[model.model] = find_receptive_field(CalledNetwork(model))
+    return _fields[model.model]
+
+
 _plans: WeakKeyDictionary[nn.Module, dict[bool, Plan | None]] = WeakKeyDictionary()
+_fields: WeakKeyDictionary[nn.Module, ReceptiveField | None] = WeakKeyDictionary()
 
 
 class PreparedPlan:

@@ -7,15 +7,12 @@ than pixels, it is exact for images whose sides are a multiple of that grid.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 
 from ..image_ops.sizes import Pair
 from ..image_ops.wrapping import Seamless, crop, wrap
 from ..models.build import Model
-from ..models.spandrel_compat import CalledNetwork
-from ..streaming.receptive_field import find_receptive_field
-from .prepared_plan import plan_for
+from .prepared_plan import receptive_field_of
 from .report import Method, Recovered
 from .runner import Frame, Runner, canvas
 
@@ -25,19 +22,11 @@ _GENEROUS = 64
 
 def margins(model: Model, seamless: Seamless) -> Pair:
     """Return the margins to add around an image for a network: rows above and below, and columns on either side."""
-    margin = _margin(model) if seamless else 0
+    if not seamless:
+        return 0, 0
+    field = receptive_field_of(model)
+    margin = _GENEROUS if field is None else field.radius  # a multiple of the network's grid
     return margin * ("y" in seamless), margin * ("x" in seamless)
-
-
-def _margin(model: Model) -> int:
-    plan = plan_for(model)
-    if plan is not None:
-        halo, unit = plan.halo, plan.unit
-    elif (field := find_receptive_field(CalledNetwork(model))) is not None:
-        halo, unit = field.radius, field.unit
-    else:
-        halo, unit = _GENEROUS, 1
-    return math.ceil(halo / unit) * unit  # keeps the image on the network's grid
 
 
 class Wrapped:

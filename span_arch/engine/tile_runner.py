@@ -14,11 +14,10 @@ from torch import Tensor, nn
 from .._util import process
 from ..image_ops.sizes import Pair
 from ..models.build import Model
-from ..models.spandrel_compat import CalledNetwork
-from ..streaming.receptive_field import find_receptive_field
 from .context import Context
 from .memory_footprint import Footprint, footprint
 from .precision import Arithmetic
+from .prepared_plan import receptive_field_of
 from .progress import Meter
 from .recovery import Failure, Recovery
 from .report import Method, Recovered
@@ -41,17 +40,13 @@ _FEWEST_PIXELS_ON_CPU = 256 * 256
 _BATCHES_IN_GROUP = 4
 """Batches that a group of frames makes, at most."""
 
-_halos: WeakKeyDictionary[nn.Module, Halo] = WeakKeyDictionary()
 _footprints: WeakKeyDictionary[nn.Module, Footprint] = WeakKeyDictionary()
 
 
 def halo_of(model: Model) -> Halo:
     """Return the context that tiles of a model need around them."""
-    if model.model not in _halos:
-        field = find_receptive_field(CalledNetwork(model))
-        exact = field is not None and field.radius <= _LARGEST_HALO
-        _halos[model.model] = Halo(width=field.radius, unit=field.unit) if field is not None and exact else _BLENDED
-    return _halos[model.model]
+    field = receptive_field_of(model)
+    return _BLENDED if field is None or field.radius > _LARGEST_HALO else Halo(width=field.radius, unit=field.unit)
 
 
 def footprint_of(model: Model) -> Footprint:

@@ -48,7 +48,7 @@ class ModelInfo:
             "feature channels": str(self.feature_channels or UNKNOWN),
             "blocks": self.blocks,
             "parameters": f"{self.parameters:,}",
-            "receptive field": f"{side}x{side} pixels ({side // 2} to each side)" if side else "infinite or unknown",
+            "receptive field": f"{side}x{side} pixels" if side else "infinite or unknown",
             "normalisation": UNKNOWN if self.normalisation == UNKNOWN else f"{self.normalisation} ({self.normalisation_known})",
             "precision": self.precision,
             "SHA-256": self.sha256,

@@ -40,7 +40,7 @@ def test_info_describes_a_model(capsys: pytest.CaptureFixture[str]) -> None:
         "feature channels": "8",
         "blocks": "2",
         "parameters": f"{sum(p.numel() for p in network.parameters()):,}",
-        "receptive field": "19x19 pixels (9 to each side)",
+        "receptive field": "19x19 pixels",
         "normalisation": "none (stated in the file)",
         "precision": "float32",
         "container": "safetensors",

@@ -29,7 +29,7 @@ def test_every_fact_is_known_for_a_loaded_file(tmp_path: Path) -> None:
     assert info.more == {"container": "safetensors", "form in the file": "training"}
     lines = str(info).splitlines()
     assert lines[:2] == ["architecture:     SPANPlus", "scale:            x3"]
-    assert "receptive field:  51x51 pixels (25 to each side)" in lines
+    assert "receptive field:  51x51 pixels" in lines
     assert f"normalisation:    none ({info.normalisation_known})" in lines
 
 
@@ -62,7 +62,7 @@ def test_known_facts_of_another_architecture() -> None:
         "scale:           x2",
         "image channels:  3",
         f"parameters:      {sum(weights.numel() for weights in compact.model.parameters()):,}",
-        "receptive field: 9x9 pixels (4 to each side)",
+        "receptive field: 9x9 pixels",
         "precision:       float32",
         "tags:            8nf, 2nc",
     ]
