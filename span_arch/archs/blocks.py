@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .bounds import Bound
 from .reparam import GAIN
 
 
@@ -65,9 +66,13 @@ def attention(t: Tensor, x: Tensor) -> Tensor:
 
 
 class ParameterFreeAttention(nn.Module):
-    """A block that ends in `attention`. A faster function for some device may replace ``attend``."""
+    """A block that ends in `attention`, bounded. A faster function for some device may replace ``attend``."""
 
     attend: Callable[[Tensor, Tensor], Tensor] = staticmethod(attention)
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.bound = Bound(channels)
 
 
 class SPAB(ParameterFreeAttention):
@@ -80,7 +85,7 @@ class SPAB(ParameterFreeAttention):
     """
 
     def __init__(self, channels: int, conv: ConvForm = FusedConv3XC, activation: Activation = F.silu) -> None:
-        super().__init__()
+        super().__init__(channels)
         self.activation = activation
         self.c1_r = conv(channels, channels)
         self.c2_r = conv(channels, channels)
@@ -89,4 +94,4 @@ class SPAB(ParameterFreeAttention):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         middle = self.activation(self.c1_r(x), inplace=True)
         t = self.c3_r(self.activation(self.c2_r(middle), inplace=True))
-        return self.attend(t, x), middle
+        return self.bound(self.attend(t, x)), middle

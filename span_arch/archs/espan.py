@@ -21,13 +21,13 @@ class ShortSPAB(ParameterFreeAttention):
     """A `SPAB` with two convolutions that returns only its output. (B, c, H, W) -> (B, c, H, W)."""
 
     def __init__(self, channels: int) -> None:
-        super().__init__()
+        super().__init__(channels)
         self.c1_r = FusedConv3XC(channels, channels)
         self.c2_r = FusedConv3XC(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         t = self.c2_r(F.silu(self.c1_r(x), inplace=True))
-        return self.attend(t, x)
+        return self.bound(self.attend(t, x))
 
 
 class ESPAN(nn.Module):

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ..errors import DOWNLOAD_AGAIN, WeightsError
 from .blocks import ConvForm, FusedConv3XC
+from .bounds import Bound
 from .record import Architecture, count_blocks, scale_and_channels
 
 _UNSHUFFLED_SHUFFLE = 4
@@ -36,11 +37,12 @@ class SPABV2(nn.Module):
         self.c2_r = conv(channels, channels)
         self.c3_r = conv(channels, channels)
         self.att_conv = nn.Conv2d(channels, channels, 1)
+        self.bound = Bound(channels)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         middle = F.relu(self.c1_r(x), inplace=True)
         t = self.c3_r(F.relu(self.c2_r(middle), inplace=True))
-        return (x + t) * torch.tanh(self.att_conv(t)), middle
+        return self.bound((x + t) * torch.tanh(self.att_conv(t))), middle
 
 
 class SPANF3(nn.Module):

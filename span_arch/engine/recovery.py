@@ -1,6 +1,7 @@
 """The one policy for failures of a network while it runs.
 
-Out of memory shrinks the piece that failed. A result that is NaN or infinite is redone in float32. Finished work is never redone.
+Out of memory shrinks the piece that failed. A result that is NaN or infinite, or whose features reach their limits, is redone in
+float32. Finished work is never redone.
 Failures are values here, so that the runners decide what to do outside of ``except``, where the traceback no longer holds memory.
 """
 
@@ -25,10 +26,15 @@ class Failure(Enum):
 
     OUT_OF_MEMORY = auto()
     NOT_FINITE = auto()
+    SATURATED = auto()
 
 
 class NotFinite(Exception):
     """The result of an attempt is NaN or infinite. It is raised within the attempt."""
+
+
+class Saturated(Exception):
+    """So many features reach their limits that rounding may change the result. It is raised within the attempt."""
 
 
 class Recovery:
@@ -44,6 +50,8 @@ class Recovery:
             return work()
         except NotFinite:
             return Failure.NOT_FINITE
+        except Saturated:
+            return Failure.SATURATED
         except (RuntimeError, MemoryError) as error:
             if not memory.is_out_of_memory(error):
                 raise
@@ -66,6 +74,10 @@ class Recovery:
                 "damaged, or the image has values far outside 0..1."
             )
         self.recovered += Recovered(not_finite=1)
+
+    def saturated(self) -> None:
+        """Count a piece that is redone in float32 because of its saturation."""
+        self.recovered += Recovered(saturated=1)
 
     def exhausted(self, height: int, width: int) -> OutOfMemoryError:
         """Return the error for a piece that does not fit and cannot be made smaller."""

@@ -40,9 +40,13 @@ class Recovered:
     """How often memory ran out, so that pieces became smaller."""
     not_finite: int = 0
     """How many pieces gave NaN or infinity and were redone in float32."""
+    saturated: int = 0
+    """How many pieces were redone in float32 because many features reached their limits, as on patterns of one pixel."""
 
     def __add__(self, other: Recovered) -> Recovered:
-        return Recovered(self.out_of_memory + other.out_of_memory, self.not_finite + other.not_finite)
+        return Recovered(
+            self.out_of_memory + other.out_of_memory, self.not_finite + other.not_finite, self.saturated + other.saturated
+        )
 
     def __str__(self) -> str:
         """Return a sentence for each kind of failure; empty if there was none."""
@@ -52,6 +56,8 @@ class Recovered:
                 f"{_times(self.not_finite, 'piece')} gave NaN or infinity and {'was' if self.not_finite == 1 else 'were'} "
                 "redone in float32."
             )
+        if self.saturated:
+            sentences.append(f"{_times(self.saturated, 'piece')} with patterns of one pixel took float32.")
         if self.out_of_memory:
             sentences.append(f"Memory ran out {_times(self.out_of_memory, 'time')}; smaller pieces were used.")
         return " ".join(sentences)

@@ -70,9 +70,21 @@ class Stream:
                 empty=torch.empty((1, value.channels, 0, columns), dtype=dtype, device=device),
             )
             self._steps.append(step)
+        bounds = [step for step in self._steps if step.bounded]
+        self._last_bound = bounds[-1] if bounds else None
+        if self._last_bound is not None:
+            self._last_bound.watched = True
         for number, value in enumerate(plan.values):
             if value.last_reader != number:
                 self._steps[value.last_reader].released.append(self._steps[number])
+
+    @property
+    def saturation(self) -> float:
+        """The share of values at a limit, after the network's last bound, in the current strip. 0 for networks without bounds.
+
+        It is measured in every fourth row.
+        """
+        return 0.0 if self._last_bound is None else self._last_bound.saturation
 
     def __call__(self, image: Tensor) -> Iterator[Tensor]:
         """Run an image.
@@ -85,7 +97,7 @@ class Stream:
             They are valid until the next strip is computed.
         """
         for step in self._steps:
-            step.position = step.kept - step.count
+            step.position, step.saturation = step.kept - step.count, 0.0
             if step.store is not None:
                 step.store.zero_()
         try:
@@ -131,10 +143,19 @@ class _Step:
     """The first row of the strip within the image."""
     stop: int = 0
     """The end of the rows of the strip within the image; it equals `start` if there are none."""
+    watched: bool = False
+    """True to measure the saturation."""
+    saturation: float = 0.0
+    """The share of values at a limit in the strip, for a bound that is watched."""
 
     def __post_init__(self) -> None:
         self.operation: Any = self.value.operation
         self.kept, self.lag = self.value.kept, self.value.lag
+
+    @property
+    def bounded(self) -> bool:
+        """True for a clamp to limits that are part of the network (see `archs.bounds`)."""
+        return isinstance(self.operation, Pointwise) and self.operation.function == "clamp" and isinstance(self.operands[-1], Tensor)
 
     def run(self, index: int, image: Tensor) -> None:
         """Compute the rows of a strip."""
@@ -147,6 +168,9 @@ class _Step:
                 self.tensor = result
             elif result is not target:
                 target.copy_(result)
+            if self.watched:
+                rows, (_, low, high) = result[:, :, ::4], self.operands
+                self.saturation = float(((rows == low) | (rows == high)).mean(dtype=torch.float32))
         if self.store is not None:
             assert self.tensor is not None
             self.store.copy_(self.tensor[:, :, -self.kept :])
