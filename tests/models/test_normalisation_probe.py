@@ -129,6 +129,13 @@ def test_an_unknown_mean_and_range_are_solved_for(mean: tuple[float, float, floa
     assert normalisation.range == pytest.approx(span, rel=0.002)
 
 
+@pytest.mark.parametrize("span", [255, 1])
+def test_a_usual_range_stays_exact_beside_an_unknown_mean(span: float) -> None:
+    found = span_arch.from_state_dict(rewritten(builtin("spanx4_ch52"), Normalisation((0.3, 0.6, 0.2), span)))
+    assert found.normalisation_known.startswith("solved: ")
+    assert found.normalisation.range == span
+
+
 @pytest.mark.parametrize("setting", SETTINGS[:7], ids=str)
 @pytest.mark.parametrize("scale", [1, 2, 3, 8])
 def test_the_normalisation_of_every_scale_is_measured(scale: int, setting: Normalisation) -> None:
