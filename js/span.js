@@ -23,8 +23,8 @@ const CONDITIONS = {
   SPANUpscaleVideo: { ...SIZE, quality: ["codec", ["auto", "h264", "hevc", "av1", "vp9"]] },
 };
 
-/** The nodes that send a report, as the `text` of their output. */
-const REPORTING = ["SPANUpscale", "SPANUpscaleVideo", "SPANModelInfo"];
+/** The nodes that send a report or a warning, as the `text` of their output. */
+const REPORTING = ["LoadSPANModel", "SPANUpscale", "SPANUpscaleVideo", "SPANModelInfo"];
 
 /** The name of the report's widget, and of the property that keeps the report in a workflow. */
 const REPORT = "last run";
@@ -102,7 +102,8 @@ function showReports(node) {
     const text = output?.text?.[0];
     if (text === undefined) return;
     node.properties[REPORT] = text;
-    show(node, text);
+    if (text) show(node, text);
+    else node.widgets?.filter((widget) => widget.name === REPORT).forEach((widget) => node.removeWidget(widget));
   });
   after(node, "onConfigure", () => {
     if (node.properties[REPORT]) show(node, node.properties[REPORT]);

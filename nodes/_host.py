@@ -118,10 +118,10 @@ def progress() -> Callable[[float, Image.Image | None], None]:
 def show_text(text: str, node: type[io.ComfyNode]) -> dict[str, Any]:
     """Show a text on the running node, which needs the hidden input ``unique_id``. Return the text for the node's ``ui``.
 
-    The frontend does not show the ``ui`` of a node by itself; it is part of the history of runs.
+    The frontend does not show the ``ui`` of a node by itself; it is part of the history of runs. An empty text removes the last one.
     """
     hidden = getattr(node, "hidden", None)
-    if hidden is not None and hidden.unique_id is not None:
+    if text and hidden is not None and hidden.unique_id is not None:
         PromptServer.instance.send_progress_text(text, hidden.unique_id)
     return {"text": (text,)}
 

@@ -21,6 +21,7 @@ class LoadSPANModel(io.ComfyNode):
             category="loaders",
             description="Load a super-resolution network of the SPAN family, built in or from a file. The model works in every node that "
             "takes an upscale model.",
+            hidden=[io.Hidden.unique_id],
             inputs=[
                 io.Combo.Input(
                     "model_name",
@@ -66,4 +67,4 @@ class LoadSPANModel(io.ComfyNode):
     @classmethod
     def execute(cls, model_name: str, normalise: str = "auto", mean_and_range: str = "") -> io.NodeOutput:
         model = load(_host.model_path(model_name) or model_name, normalise=mean_and_range if normalise == "custom" else normalise)
-        return io.NodeOutput(_host.manage(model))
+        return io.NodeOutput(_host.manage(model), ui=_host.show_text(model.warning, cls))

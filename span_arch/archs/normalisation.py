@@ -26,8 +26,25 @@ PAPER: Final = Normalisation(mean=(0.4488, 0.4371, 0.4040), range=255.0)
 IMAGENET: Final = Normalisation(mean=(0.485, 0.456, 0.406), range=1.0)
 """The mean of ImageNet. Some community networks are trained with it, such as 4x-SPANkendata."""
 
+IDENTITY: Final = Normalisation(mean=(0.0, 0.0, 0.0), range=1.0)
+"""The same as no normalisation."""
+
 NAMED: Final[dict[str, Normalisation | None]] = {"paper": PAPER, "imagenet": IMAGENET, "none": None}
-"""Every normalisation that published networks are trained with."""
+"""The normalisations that a caller can choose by name."""
+
+_HALF = (0.5, 0.5, 0.5)
+
+KNOWN: Final = (
+    PAPER,  # also neosr until January 2024
+    IMAGENET,
+    Normalisation(PAPER.mean, 1.0),  # neosr from 2024-01-28
+    Normalisation(_HALF, 1.0),  # neosr from 2024-04-07, traiNNer-redux from 2024-05-21 to 06-15
+    Normalisation(_HALF, 255.0),
+    Normalisation(IMAGENET.mean, 255.0),
+    Normalisation(_HALF, 2.0),  # -1..1
+    IDENTITY,  # the default of neosr and traiNNer-redux
+)
+"""The normalisations that training programs and published networks use. If two fit a network alike, the first is more likely."""
 
 _FLOAT32_MAX = 3.4e38
 

@@ -20,7 +20,7 @@ def add_model(parser: argparse.ArgumentParser, name: str, **settings: Any) -> No
         "--normalise",
         default="auto",
         metavar="HOW",
-        help="how the model normalises its input: auto (read from its file, or else measured on a small test image), paper, "
+        help="how the model normalises its input: auto (read from its file, or else measured on small test images), paper, "
         "imagenet, none, or a mean for R, G, B and a range, such as '0.485 0.456 0.406 1' (default: auto)",
     )
 

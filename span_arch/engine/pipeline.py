@@ -19,7 +19,7 @@ from ..image_ops.channels import Channels
 from ..image_ops.resize import Resize
 from ..image_ops.sizes import Pair, Route, route
 from ..image_ops.transparency import composed_channels, is_opaque, prepare_alpha
-from ..models.build import Model
+from ..models.build import FamilyModel, Model
 from .context import Context
 from .ensemble import ORIENTATIONS
 from .progress import Meter
@@ -135,6 +135,7 @@ class PreparedUpscale:
             device=str(self.device),
             seconds=seconds,
             recovered=total(runner.recovered for runner in self.runners),
+            warning=self.plan.model.warning if isinstance(self.plan.model, FamilyModel) else "",
         )
 
     def _upscale(self, frames: list[Frame]) -> None:

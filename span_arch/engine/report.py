@@ -78,6 +78,8 @@ class Report:
     device: str
     seconds: float
     recovered: Recovered = Recovered()
+    warning: str = ""
+    """A text that says that the colours may be wrong; empty if nothing points to that."""
 
     @property
     def megapixels_per_second(self) -> float:
@@ -97,7 +99,7 @@ class Report:
         return (
             f"{many}{width}x{height} to {wide}x{tall} in {self.seconds:.2f} s ({self.megapixels_per_second:.1f} MP/s{speed}); "
             f"{self.method}{passes}, {self.device}. {self.recovered}"
-        ).rstrip()
+        ).rstrip() + f" {self.warning}" * bool(self.warning)
 
 
 Reporter = Callable[[Report], None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -20,7 +21,9 @@ from ..archs.registry import detect, require_architecture
 from ..archs.reparam import fuse
 from ..errors import OptionError, WeightsError
 from .check_weights import check_shapes, check_tensors
-from .normalisation_probe import find_normalisation
+from .normalisation_probe import Finding, Mean, find_normalisation
+
+_log = logging.getLogger(__name__)
 
 Model = ImageModelDescriptor[nn.Module]
 """Any image model that spandrel describes, of this family or another."""
@@ -54,6 +57,7 @@ class FamilyModel(ImageModelDescriptor[nn.Module]):
         hyperparameters: Mapping[str, Any],
         source: Source | None = None,
         normalisation_known: str = "",
+        normalisation_doubtful: bool = False,
     ) -> None:
         scale: int = hyperparameters["scale"]
         super().__init__(
@@ -74,11 +78,24 @@ class FamilyModel(ImageModelDescriptor[nn.Module]):
         self.source: Final = source
         self.normalisation_known: Final = normalisation_known
         """How the normalisation is known: from the caller, the file, its graph, its architecture, or a measurement."""
+        self.normalisation_doubtful: Final = normalisation_doubtful
+        """True if the normalisation is a guess, so that the colours of a result may be wrong."""
 
     @property
     def normalisation(self) -> Normalisation | None:
         """The normalisation that the network applies to its image, None for none."""
         return getattr(self.model, "normalisation", None)
+
+    @property
+    def warning(self) -> str:
+        """A text that warns of colours that may be wrong; empty if the normalisation is not doubtful."""
+        if not self.normalisation_doubtful:
+            return ""
+        return (
+            f"The colours of {self.source.name if self.source else 'this network'} may be wrong, because its normalisation is "
+            f"uncertain. It is used with {self.normalisation or 'no normalisation'}. If the colours are wrong, choose another "
+            "normalisation by 'normalise' in Load SPAN Model or in Python, or by --normalise on the command line."
+        )
 
 
 class SpandrelSupport(SpandrelArchitecture[nn.Module]):
@@ -104,7 +121,8 @@ def from_state_dict(
     Args:
         state: tensors by attribute path, of any floating-point type. Neither changed nor shared with the model.
         normalise: as for `load`. ``"auto"`` is none if the architecture never normalises or the state dict has the key ``no_norm``.
-            Otherwise it is measured on a small test image.
+            Otherwise it is measured, apart from a mean that the state dict states by the key ``mean``. A warning is logged if the
+            measurement fails.
         source: the model's `FamilyModel.source`.
         normalisation_known: the model's `FamilyModel.normalisation_known`, unless ``normalise`` is ``"auto"``.
 
@@ -118,7 +136,9 @@ def from_state_dict(
     with torch.inference_mode(False), torch.no_grad():
         record = require_architecture(state, subject)
         check_tensors(state, subject)
-        fused = {key: tensor.to("cpu", torch.float32) for key, tensor in fuse(state).items() if key != "no_norm"}
+        mean = _stated_mean(state) if record.normalised else None
+        statements = ("no_norm",) if mean is None else ("no_norm", "mean")
+        fused = {key: tensor.to("cpu", torch.float32) for key, tensor in fuse(state).items() if key not in statements}
         hyperparameters = record.hyperparameters(fused)
         with torch.device("meta"):  # a hostile file may ask for any shape, so memory is taken only after the check
             check_shapes(fused, build_network(record, hyperparameters, None), subject)
@@ -128,15 +148,19 @@ def from_state_dict(
             built.load_state_dict(fused, strict=False)  # only `no_norm` may be missing, as checked above
             return built.eval().requires_grad_(False)
 
-        if normalisation == "auto":
-            if not record.normalised:
-                normalisation, normalisation_known = None, f"{record.name} never normalises"
-            elif "no_norm" in state:
-                normalisation, normalisation_known = None, "the file has the key 'no_norm'"
-            else:
-                _check_can_be_normalised(hyperparameters)
-                normalisation, normalisation_known = find_normalisation(network, hyperparameters["scale"])
-        return FamilyModel(network(normalisation), record, hyperparameters, source, normalisation_known)
+        if normalisation != "auto":
+            found = Finding(normalisation, normalisation_known)
+        elif not record.normalised:
+            found = Finding(None, f"{record.name} never normalises")
+        elif "no_norm" in state:
+            found = Finding(None, "the file has the key 'no_norm'")
+        else:
+            _check_can_be_normalised(hyperparameters)
+            found = find_normalisation(lambda: network(None), hyperparameters["scale"], mean)
+        model = FamilyModel(network(found.normalisation), record, hyperparameters, source, found.known, found.doubtful)
+        if model.warning:
+            _log.warning(model.warning)
+        return model
 
 
 def adopt(model: Model) -> Model:
@@ -200,6 +224,15 @@ def precision_of(tensors: Iterable[Tensor]) -> str:
     """Return the type of the largest tensor, such as ``float16``, or an empty text for none. Small ones may have another type."""
     largest = max(tensors, key=Tensor.numel, default=None)
     return "" if largest is None else str(largest.dtype).removeprefix("torch.")
+
+
+def _stated_mean(state: Mapping[str, Tensor]) -> Mean | None:
+    """Return the mean for R, G and B that some training programs store as a buffer, None if there is no such buffer."""
+    tensor = state.get("mean")
+    if tensor is None or tensor.shape not in ((1, 3, 1, 1), (3,)) or not torch.isfinite(tensor).all():
+        return None
+    red, green, blue = (round(float(value), 6) for value in tensor.flatten())  # float32 of decimals
+    return red, green, blue
 
 
 def _check_can_be_normalised(hyperparameters: Mapping[str, Any]) -> None:

@@ -34,6 +34,8 @@ class ModelInfo:
     """The formula that the network applies to its image ``x`` first, or ``none``."""
     normalisation_known: str = UNKNOWN
     """How the normalisation is known."""
+    warning: str = UNKNOWN
+    """A text that says that the colours of a result may be wrong, if the normalisation is a guess."""
     sha256: str = UNKNOWN
     """The file's checksum in hexadecimal. For an ncnn pair, the checksum of the .bin."""
     more: Mapping[str, str] | None = None
@@ -50,6 +52,7 @@ class ModelInfo:
             "parameters": f"{self.parameters:,}",
             "receptive field": f"{side}x{side} pixels" if side else "infinite or unknown",
             "normalisation": UNKNOWN if self.normalisation == UNKNOWN else f"{self.normalisation} ({self.normalisation_known})",
+            "warning": self.warning,
             "precision": self.precision,
             "SHA-256": self.sha256,
             **(self.more or {}),
@@ -87,6 +90,7 @@ def describe(model: Model) -> ModelInfo:
         blocks=format_blocks(ours.hyperparameters["blocks"]),
         normalisation=str(ours.normalisation or "none"),
         normalisation_known=ours.normalisation_known,
+        warning=ours.warning or UNKNOWN,
     )
     if (source := ours.source) is None:
         return info

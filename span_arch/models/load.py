@@ -33,7 +33,7 @@ def load(name_or_path: str | Path, *, normalise: Normalise = "auto") -> FamilyMo
         name_or_path: a built-in network (see `builtin_names`) or a file in either form: ``.safetensors``, ``.pth``, ``.pt``,
             ``.ckpt``, ``.onnx``, or either file of an ncnn pair.
         normalise: the normalisation that the network applies to its image. ``"auto"`` reads it from the file or, if the file does
-            not state it, measures it on a small test image. Otherwise ``"paper"``, ``"imagenet"``, ``"none"``, or ``(mean, range)``
+            not state it, measures it on small test images. Otherwise ``"paper"``, ``"imagenet"``, ``"none"``, or ``(mean, range)``
             with a mean for R, G and B (hongyuanyu/SPAN#6 explains why networks differ).
 
     Raises:

