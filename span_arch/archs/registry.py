@@ -9,12 +9,12 @@ from torch import Tensor
 
 from .._util.text import join_words
 from ..errors import DOWNLOAD_AGAIN, UnknownArchitectureError
-from . import espan, span, spanf, spanf3, spanplus
+from . import dscf, espan, span, spanf, spanf3, spanplus, spanv2
 from .foreign import explain_foreign
 from .record import Architecture
 from .reparam import fused_keys
 
-FAMILY: tuple[Architecture, ...] = tuple(module.ARCHITECTURE for module in (span, spanf, espan, spanplus, spanf3))
+FAMILY: tuple[Architecture, ...] = tuple(module.ARCHITECTURE for module in (span, spanf, spanv2, espan, spanplus, spanf3, dscf))
 """All architectures. Their keys exclude each other, so the order does not matter."""
 
 SPANDREL_IDS = frozenset(f"span-upscale/{architecture.name}" for architecture in FAMILY)

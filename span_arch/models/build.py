@@ -131,6 +131,8 @@ def from_state_dict(
         if normalisation == "auto":
             if not record.normalised:
                 normalisation, normalisation_known = None, f"{record.name} never normalises"
+            elif record.normalisation is not None:
+                normalisation, normalisation_known = record.normalisation, f"the same in every {record.name} network"
             elif "no_norm" in state:
                 normalisation, normalisation_known = None, "the file has the key 'no_norm'"
             else:

@@ -157,7 +157,7 @@ def test_spandrel_loads_our_networks_once_registered(variant: Variant, form: Con
         assert_close(model.model.eval()(variant.image()), span_arch.from_state_dict(state).model(variant.image()))
 
 
-@pytest.mark.parametrize("file", ["span_ntire2024_ch28", "spanf_ntire2025", "espan_ntire2025"])
+@pytest.mark.parametrize("file", ["span_ntire2024_ch28", "spanf_ntire2025", "espan_ntire2025", "spanv2_ntire2026", "pds_ntire2026"])
 def test_spandrel_loads_published_files_once_registered(file: str, data: Path, registered: ArchRegistry) -> None:
     path = data / "checkpoints" / f"{file}.pth"
     with pytest.raises(UnsupportedModelError):
