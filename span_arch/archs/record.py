@@ -51,6 +51,8 @@ class Architecture:
     """True if it is published with branches too. The module then takes ``conv``, the form of its 3x3 convolutions."""
     examples: tuple[Callable[[int], nn.Module], ...]
     """For each naming of the convolutions, a function that builds the smallest such network with a given number of blocks."""
+    others: tuple[Callable[[int], nn.Module], ...] = ()
+    """Further examples, of networks whose graphs are never read from ONNX or ncnn files. All examples together have every key."""
 
     def missing_keys(self, keys: Container[str]) -> list[str]:
         """Return those of the record's keys that a fused state dict lacks. The list is empty for its own state dicts."""

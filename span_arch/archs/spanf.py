@@ -118,4 +118,5 @@ ARCHITECTURE = Architecture(
     normalised=False,
     has_training_form=False,
     examples=(lambda blocks: SPANF(feature_channels=4, blocks=blocks),),
+    others=(lambda blocks: SPANF(feature_channels=4, blocks=blocks, ending="_1"),),
 )

@@ -16,7 +16,7 @@ from typing_extensions import override
 from ..archs.blocks import ConvForm, FusedConv3XC
 from ..archs.normalisation import Normalisation, Normalise, parse_normalisation
 from ..archs.record import Architecture
-from ..archs.registry import detect, require_architecture
+from ..archs.registry import STATEMENTS, detect, require_architecture
 from ..archs.reparam import fuse
 from ..errors import OptionError, WeightsError
 from .check_weights import check_shapes, check_tensors
@@ -42,6 +42,10 @@ class Source:
     """The file's checksum in hexadecimal. For an ncnn pair, the checksum of the .bin."""
     metadata: Mapping[str, str]
     """The file's metadata."""
+    network: str = ""
+    """The path of the network within the file, such as ``params_ema``. Empty for a bare state dict."""
+    other_networks: tuple[str, ...] = ()
+    """The paths of other networks of the family within the file."""
 
 
 class FamilyModel(ImageModelDescriptor[nn.Module]):
@@ -118,7 +122,7 @@ def from_state_dict(
     with torch.inference_mode(False), torch.no_grad():
         record = require_architecture(state, subject)
         check_tensors(state, subject)
-        fused = {key: tensor.to("cpu", torch.float32) for key, tensor in fuse(state).items() if key != "no_norm"}
+        fused = {key: tensor.to("cpu", torch.float32) for key, tensor in fuse(state).items() if key not in STATEMENTS}
         hyperparameters = record.hyperparameters(fused)
         with torch.device("meta"):  # a hostile file may ask for any shape, so memory is taken only after the check
             check_shapes(fused, build_network(record, hyperparameters, None), subject)
