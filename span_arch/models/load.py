@@ -14,8 +14,8 @@ from ..archs.registry import has_family_keys, require_architecture
 from ..archs.reparam import branched_blocks
 from ..checkpoints import Checkpoint
 from .build import FamilyModel, Source, from_state_dict, precision_of
-from .find_network import FoundNetwork, closest_state, find_network
 from .weight_names import candidate_states
+from .wrapped_networks import FoundNetwork, closest_state, find_network
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
 
@@ -30,7 +30,7 @@ def load(name_or_path: str | Path, *, normalise: Normalise = "auto") -> FamilyMo
 
     Args:
         name_or_path: a built-in network (see `builtin_names`) or a file in either form: ``.safetensors``, ``.pth``, ``.pt``,
-            ``.ckpt``, ``.onnx``, or either file of an ncnn pair.
+            ``.ckpt``, ``.onnx``, or either file of an ncnn pair. If a file holds several networks, `find_network` chooses one.
         normalise: the normalisation that the network applies to its image. ``"auto"`` reads it from the file or, if the file does
             not state it, measures it on a small test image. Otherwise ``"paper"``, ``"imagenet"``, ``"none"``, or ``(mean, range)``
             with a mean for R, G and B (hongyuanyu/SPAN#6 explains why networks differ).

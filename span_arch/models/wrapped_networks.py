@@ -29,7 +29,7 @@ _BOOKKEEPING = frozenset({"n_averaged", "step", "initted", "num_batches_tracked"
 _AVERAGES = frozenset({"ema", "swa", "average", "averaged"})
 _GENERATORS = frozenset({"g", "gen", "generator", "netg"})
 _DISCRIMINATORS = frozenset({"d", "dis", "disc", "discriminator", "netd", "critic"})
-_OPTIMISERS = frozenset({"optim", "optimizer", "optimizers", "optimiser", "exp", "momentum", "grad", "grads"})
+_OPTIMISERS = frozenset({"optim", "optimizer", "optimizers", "optimiser", "momentum", "grad", "grads"})
 """Words in names. An optimiser keeps a value for every weight under the weight's own name."""
 
 
@@ -94,9 +94,13 @@ def _networks(groups: Groups) -> list[FoundNetwork]:
         for start in starts:
             name, state = f"{path}.{start}".strip("."), _members(tensors, start, starts)
             parents = (start[: match.end()] for match in re.finditer(r"^|\.", start))
-            if not _words(name) & _OPTIMISERS and detect(state) is not None:
+            if not _of_an_optimiser(name) and detect(state) is not None:
                 found.append(FoundNetwork(name, state, any(f"{parent}n_averaged" in tensors for parent in parents)))
     return found
+
+
+def _of_an_optimiser(name: str) -> bool:
+    return bool(_words(name) & _OPTIMISERS) or "exp_avg" in name
 
 
 def _members(tensors: Mapping[str, Tensor], start: str, starts: list[str]) -> dict[str, Tensor]:

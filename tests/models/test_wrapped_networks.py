@@ -22,7 +22,7 @@ from span_arch.archs.blocks import Conv3XC
 from span_arch.archs.span import SPAN
 from span_arch.archs.spanv2 import SPANV2
 from span_arch.checkpoints.clean import group_tensors
-from span_arch.models.find_network import find_network
+from span_arch.models.wrapped_networks import find_network
 
 State = dict[str, torch.Tensor]
 
