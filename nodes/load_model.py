@@ -53,7 +53,9 @@ class LoadSPANModel(io.ComfyNode):
                 )
             ],
         )
-        return _host.with_aliases(schema, "upscaler", "upscale model", "super-resolution", "SPANPlus", "SPANF", "ESPAN", "ncnn", "ONNX")
+        return _host.with_aliases(
+            schema, "upscaler", "upscale model", "super-resolution", "SPANPlus", "SPANF", "ESPAN", "SPANV2", "DSCF", "ncnn", "ONNX"
+        )
 
     @classmethod
     def fingerprint_inputs(cls, model_name: str, **others: str) -> str:

@@ -12,7 +12,7 @@ from spandrel import ImageModelDescriptor
 from torch import Tensor, nn
 
 import span_arch
-from span_arch.archs import espan, span, spanf, spanf3, spanplus
+from span_arch.archs import dscf, espan, span, spanf, spanf3, spanplus, spanv2
 from span_arch.archs.blocks import Conv3XC, ConvForm, FusedConv3XC
 from span_arch.archs.normalisation import PAPER, Normalisation
 from span_arch.archs.record import Architecture
@@ -57,6 +57,7 @@ def variant(record: Architecture, channels: int, features: int, blocks: int | tu
 
 SPAN, SPANF, ESPAN = span.ARCHITECTURE, spanf.ARCHITECTURE, espan.ARCHITECTURE
 SPANPLUS, SPANF3 = spanplus.ARCHITECTURE, spanf3.ARCHITECTURE
+SPANV2, DSCF = spanv2.ARCHITECTURE, dscf.ARCHITECTURE
 
 VARIANTS = (
     variant(SPAN, 3, 16, 6, 4, cat_channels=16, normalisation=PAPER),
@@ -64,11 +65,20 @@ VARIANTS = (
     variant(SPAN, 1, 8, 1, 3, cat_channels=8),
     variant(SPAN, 4, 8, 3, 8, cat_channels=8),
     variant(SPAN, 3, 8, 11, 1, cat_channels=8),
-    variant(SPANF, 3, 16, 5, 4),
-    variant(SPANF, 1, 8, 1, 3),
-    variant(SPANF, 4, 12, 2, 1),
-    variant(SPANF, 3, 8, 3, 2),
-    variant(SPANF, 1, 8, 2, 8),
+    variant(SPANF, 3, 16, 5, 4, cat_channels=16, ending=""),
+    variant(SPANF, 1, 8, 1, 3, cat_channels=8, ending=""),
+    variant(SPANF, 4, 12, 2, 1, cat_channels=12, ending=""),
+    variant(SPANF, 3, 8, 3, 2, cat_channels=5, ending=""),
+    variant(SPANF, 3, 16, 5, 4, cat_channels=10, ending="_1"),
+    variant(SPANF, 1, 8, 2, 8, cat_channels=8, ending="_1"),
+    variant(SPANV2, 3, 16, 5, 4, bias=False),
+    variant(SPANV2, 3, 8, 2, 2, bias=True),
+    variant(SPANV2, 1, 8, 1, 3, bias=False),
+    variant(SPANV2, 4, 12, 3, 1, bias=False),
+    variant(SPANV2, 1, 8, 2, 8, bias=True),
+    variant(DSCF, 3, 13, 6, 4, normalisation=PAPER),
+    variant(DSCF, 3, 8, 2, 2, normalisation=PAPER),
+    variant(DSCF, 3, 8, 1, 3, normalisation=PAPER),
     variant(ESPAN, 3, 16, 5, 4),
     variant(ESPAN, 1, 8, 1, 8),
     variant(ESPAN, 4, 12, 2, 2),

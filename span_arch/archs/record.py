@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from .._util.text import join_words
 from ..errors import DOWNLOAD_AGAIN, WeightsError
+from .normalisation import Normalisation
 
 CHANNELS = (3, 1, 4)
 """The numbers of channels that an image may have, the most common first."""
@@ -44,10 +45,14 @@ class Architecture:
     """
     normalised: bool
     """True if some of its files expect a normalised image. The module then takes ``normalisation``."""
+    normalisation: Normalisation | None = None
+    """The normalisation that all of its files expect. None if they differ, or if none expects a normalised image."""
     has_training_form: bool
     """True if it is published with branches too. The module then takes ``conv``, the form of its 3x3 convolutions."""
     examples: tuple[Callable[[int], nn.Module], ...]
     """For each naming of the convolutions, a function that builds the smallest such network with a given number of blocks."""
+    others: tuple[Callable[[int], nn.Module], ...] = ()
+    """Further examples, of networks whose graphs are never read from ONNX or ncnn files. All examples together have every key."""
 
     def missing_keys(self, keys: Container[str]) -> list[str]:
         """Return those of the record's keys that a fused state dict lacks. The list is empty for its own state dicts."""

@@ -189,4 +189,5 @@ ARCHITECTURE = Architecture(
         lambda blocks: SPANPlus(feature_channels=4, blocks=(blocks - 1,), upsampler="ps"),
         lambda blocks: SPANPlus(feature_channels=4, blocks=(blocks - 1,), upsampler="conv", scale=1),
     ),
+    others=(lambda blocks: SPANPlus(feature_channels=4, blocks=(blocks - 1,), upsampler="dys"),),
 )

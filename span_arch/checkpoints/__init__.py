@@ -1,6 +1,6 @@
 """Files to state dicts and back: one reader and one writer per container.
 
-The containers, by suffix:
+The containers, by their usual suffix:
 
 =============================  ==========================================================
 ``.safetensors``, ``.sft``     tensors and a little metadata
@@ -22,7 +22,7 @@ from .ncnn_reader import read_ncnn
 from .onnx_reader import read_onnx
 from .pickle_reader import read_pickled
 from .safetensors_file import read_safetensors
-from .sniff import explain
+from .sniff import explain, recognise
 
 __all__ = ["SUFFIXES", "Checkpoint", "read"]
 
@@ -42,22 +42,21 @@ SUFFIXES = tuple(_READERS)
 
 
 def read(path: Path) -> Checkpoint:
-    """Read a checkpoint of the container that its suffix names. Nothing in the file is executed.
+    """Read a checkpoint. Its content shows the container, or else its suffix. Nothing in the file is executed.
 
     Raises:
         CheckpointNotFoundError: the file does not exist.
-        BrokenCheckpointError: the file is not what its suffix says.
+        BrokenCheckpointError: the file is damaged, or not a checkpoint.
         UnsafeCheckpointError: the file is a pickle that needs more than tensors.
         CheckpointError: the suffix is not in `SUFFIXES`, or the file cannot be opened.
     """
-    reader = _READERS.get(path.suffix.lower())
     if not path.exists():
         raise CheckpointNotFoundError(f"The file {path} does not exist. Check its name and folder.")
-    if reader is None or not path.is_file():
+    if path.suffix.lower() not in _READERS or not path.is_file():
         found = f"has the suffix '{path.suffix}'" if path.is_file() else "is a folder"
         raise CheckpointError(f"{path} {found}. Choose a file that ends in {join_words(SUFFIXES)}.")
     try:
         explain(path)
-        return keep_tensors(reader(path))
+        return keep_tensors(_READERS[recognise(path) or path.suffix.lower()](path))
     except OSError as error:
         raise CheckpointError(f"{path} cannot be opened: {error.strerror or error}. Check its permissions.") from error

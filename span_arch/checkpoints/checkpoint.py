@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from ..archs.normalisation import Normalisation
 from .exported_graph import Graph
 
@@ -28,3 +30,5 @@ class Checkpoint:
     """The graph, if the container has one."""
     precision: str = ""
     """The type of the weights in the file, such as ``float16``, if the reader has made float32 of them."""
+    groups: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict[str, Mapping[str, Tensor]])
+    """All tensors, by the path of the dict that holds them, such as ``params_ema`` or an empty text, and by their key in it."""

@@ -1,7 +1,8 @@
-"""Removal of wrappers, and of all that is not a tensor, from a state dict."""
+"""Removal of wrappers, and of all that is not a tensor, from what readers return."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, cast
 
@@ -11,23 +12,54 @@ from torch import Tensor
 from ..errors import BrokenCheckpointError
 from .checkpoint import Checkpoint
 
+_LONGEST_PATH = 1000
+"""Characters in the path of a dict within dicts. Deeper ones are left out."""
+
 
 def keep_tensors(checkpoint: Checkpoint) -> Checkpoint:
-    """Unwrap ``params_ema``, ``params``, ``state_dict`` and the like, remove prefixes such as ``module.``, and keep tensors only.
+    """Keep tensors only: grouped by the dict that holds them, and as the state dict that spandrel would unwrap.
 
     Raises:
         BrokenCheckpointError: there are no tensors.
     """
     state = _unwrapped(checkpoint.state)
     tensors = {key: value for key, value in state.items() if isinstance(key, str) and isinstance(value, Tensor)}
-    if not tensors and checkpoint.graph is None:
+    groups = group_tensors(checkpoint.state)
+    if not groups and checkpoint.graph is None:
         keys = ", ".join(repr(key)[:60] for key in list(state)[:5])
         found = f"the keys {keys}" if state else f"a {type(checkpoint.state).__name__} without any content"
         raise BrokenCheckpointError(
             f"{checkpoint.path} holds no weights. It has {found}, not a state dict of tensors. An optimiser's file or a whole training run "
             "cannot be loaded: choose the network's own file."
         )
-    return replace(checkpoint, state=tensors)
+    return replace(checkpoint, state=tensors, groups=groups)
+
+
+def group_tensors(raw: object) -> dict[str, dict[str, Tensor]]:
+    """Return the tensors in dicts and lists at any depth, by the path of their container and their key in it. Each is visited once."""
+    groups: dict[str, dict[str, Tensor]] = {}
+    seen: set[int] = set()
+    waiting: list[tuple[str, object]] = [("", raw)]
+    while waiting:
+        path, container = waiting.pop()
+        if id(container) in seen or len(path) > _LONGEST_PATH:
+            continue
+        seen.add(id(container))
+        inner: list[tuple[str, object]] = []
+        for key, value in _items(container):
+            if isinstance(value, Tensor):
+                groups.setdefault(path, {})[key] = value.detach()
+            elif isinstance(value, (dict, list, tuple)):
+                inner.append((f"{path}.{key}" if path else key, cast(object, value)))
+        waiting += reversed(inner)  # in the order of the file
+    return groups
+
+
+def _items(container: object) -> Iterable[tuple[str, object]]:
+    """Return what a container of a pickle holds, with text as keys. An attribute of the pickle may cover ``container.items``."""
+    if isinstance(container, dict):
+        return ((key, value) for key, value in cast("Any", dict).items(container) if isinstance(key, str))
+    return ((str(i), value) for i, value in enumerate(cast("list[object]", container))) if isinstance(container, (list, tuple)) else ()
 
 
 def _unwrapped(raw: object) -> dict[object, object]:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import tarfile
 import zipfile
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 
 from .._util.process import ignored_warnings
 from .._util.text import first_line
-from ..errors import BrokenCheckpointError, CheckpointError, UnsafeCheckpointError
+from ..errors import BrokenCheckpointError, UnsafeCheckpointError
 from .checkpoint import Checkpoint
+from .inert_pickle import NUMPY, NUMPY_BYTES, TORCHSCRIPT, load_inert, native_order
 from .pickle_scan import PickleBombError, foreign_names
+from .sniff import begins_as_archive
 
 _MAX_RATIO = 16
 """How much larger than the file the contents of an archive may be. PyTorch does not compress, and weights hardly compress."""
@@ -27,11 +32,10 @@ def read_pickled(path: Path) -> Checkpoint:
     Raises:
         UnsafeCheckpointError: the pickle names a function or class that no state dict needs, or is made to fill memory.
         BrokenCheckpointError: the file is truncated, or is not a pickle.
-        CheckpointError: the file is a TorchScript program.
     """
     try:
         names = sorted({name for data in _pickles(path) for name in foreign_names(data)})
-    except CheckpointError:
+    except UnsafeCheckpointError:
         raise
     except PickleBombError as error:
         raise UnsafeCheckpointError(
@@ -40,14 +44,19 @@ def read_pickled(path: Path) -> Checkpoint:
         ) from error
     except Exception as error:  # a damaged archive or opcode may raise anything
         raise _broken(path, error) from error
-    if names:
+    inert = {name for name in names if TORCHSCRIPT.fullmatch(name) or NUMPY.fullmatch(name)}
+    unknown = [name for name in names if name not in inert and not (inert and name == NUMPY_BYTES)]
+    if unknown:
         raise UnsafeCheckpointError(
-            f"{path} is a pickle that uses {', '.join(names[:8])}, but weights need only tensors. None of it was run. Do not "
+            f"{path} is a pickle that uses {', '.join(unknown[:8])}, but weights need only tensors. None of it was run. Do not "
             "trust the file: get the network from its author, as safetensors if possible."
         )
     try:
-        with ignored_warnings():  # torch warns about some pickles before it refuses them
-            state = torch.load(path, map_location="cpu", weights_only=True)
+        if names or _is_program(path):
+            return _read_inert(path)
+        # Given a path, torch would judge by its suffix. It also warns about some pickles before it refuses them.
+        with ignored_warnings(), path.open("rb") as file:
+            state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # the unpickler may raise anything on damage
         raise _broken(path, error) from error
     return Checkpoint(path, "PyTorch pickle", state)
@@ -55,9 +64,7 @@ def read_pickled(path: Path) -> Checkpoint:
 
 def _pickles(path: Path) -> list[bytes]:
     """Return the pickles in a file without loading them."""
-    with path.open("rb") as file:
-        zipped = file.read(4) == b"PK\x03\x04"  # PyTorch's own test; Python accepts an archive that begins anywhere
-    if not zipped:
+    if not begins_as_archive(path):
         if tarfile.is_tarfile(path):  # from before PyTorch 0.1.10; some versions unpickle its members without any check
             raise ValueError("a tar archive")
         return [path.read_bytes()]
@@ -71,14 +78,37 @@ def _pickles(path: Path) -> list[bytes]:
         names = archive.namelist()
         if min((member.header_offset for member in archive.infolist()), default=0) != 0:
             raise ValueError("an archive within another file")
-        if any(name.endswith("/constants.pkl") for name in names):
-            raise CheckpointError(
-                f"{path} is a TorchScript program, and reading it would mean running it. Ask its author for the state dict, or save one "
-                "from it with torch.save(torch.jit.load(FILE).state_dict(), 'weights.pth')."
-            )
         if len({name.lower() for name in names}) < len(names):  # PyTorch ignores case, and takes the other one of two
             raise ValueError("an archive with two members of one name")
-        return [archive.read(name) for name in names if name.lower().endswith(".pkl")]
+        return [archive.read(name) for name in names if name.lower().endswith(".pkl") and not name.endswith("/constants.pkl")]
+
+
+def _is_program(path: Path) -> bool:
+    """Return True for a TorchScript program."""
+    if not begins_as_archive(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+
+
+def _read_inert(path: Path) -> Checkpoint:
+    """Read a TorchScript program or a pickle of NumPy arrays, whose names are known to be harmless."""
+    if not begins_as_archive(path):
+        return Checkpoint(path, "Python pickle", cast("Mapping[str, Any]", load_inert(path.read_bytes())))
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+        (main,) = (name for name in names if name.count("/") == 1 and name.endswith("/data.pkl"))
+        folder = main.removesuffix("data.pkl")
+        if f"{folder}byteorder" in names and not native_order(archive.read(f"{folder}byteorder")):
+            raise ValueError("numbers in the byte order of another machine")
+
+        @cache
+        def read_storage(key: str) -> bytes:
+            return archive.read(f"{folder}data/{key}")
+
+        state = load_inert(archive.read(main), read_storage)
+    container = "TorchScript" if f"{folder}constants.pkl" in names else "PyTorch pickle"
+    return Checkpoint(path, container, cast("Mapping[str, Any]", state))
 
 
 def _broken(path: Path, error: Exception) -> BrokenCheckpointError:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import pickletools
 import re
+from dataclasses import dataclass
 
 from .._util.process import ignored_warnings
 
@@ -56,13 +57,19 @@ def foreign_names(data: bytes) -> set[str]:
     return {name for name in found if name not in _CALLED and not _NAMED.fullmatch(name)}
 
 
+@dataclass(frozen=True)
+class _Text:
+    """A text in a pickle, from which STACK_GLOBAL may make a name."""
+
+    value: str
+
+
 class _Scan:
-    """A pickle's stack that holds, for every object, only its number of elements or its name; for a mark, 0."""
+    """A pickle's stack that holds, for every object, only its number of elements, its text or its name; for a mark, 0."""
 
     def __init__(self) -> None:
-        self._stack: list[int | str] = []
-        self._memo: dict[object, int | str] = {}
-        self._texts = ["", ""]  # the last two, from which STACK_GLOBAL takes module and name
+        self._stack: list[int | str | _Text] = []
+        self._memo: dict[object, int | str | _Text] = {}
 
     def run(self, stream: io.BytesIO) -> set[str]:
         found: set[str] = set()
@@ -72,12 +79,17 @@ class _Scan:
                     raise ValueError(f"a pickle of more than {MAX_OPCODES:,} opcodes")
                 name: str | None = None
                 if opcode.name in ("GLOBAL", "INST", "STACK_GLOBAL"):
-                    name = ".".join(self._texts) if argument is None else str(argument).replace(" ", ".")
+                    name = self._global() if argument is None else str(argument).replace(" ", ".")
                     found.add(name)
-                elif isinstance(argument, str):
-                    self._texts = [self._texts[1], argument]
                 self._step(opcode, argument, name)
         return found
+
+    def _global(self) -> str:
+        """Return the name that STACK_GLOBAL makes of the two topmost texts."""
+        parts = [item.value for item in self._stack[-2:] if isinstance(item, _Text)]
+        if len(parts) != 2:
+            raise ValueError("it uses a name that is not text")
+        return ".".join(parts)
 
     def _step(self, opcode: pickletools.OpcodeInfo, argument: object, name: str | None) -> None:
         """Apply an opcode to the stack of counts."""
@@ -99,11 +111,12 @@ class _Scan:
                 elements += sum(count if isinstance(count, int) else 1 for count in taken)
                 if elements > MAX_ELEMENTS:
                     raise PickleBombError
-            stack.extend(0 if made is pickletools.markobject else name or elements for made in opcode.stack_after)
+            result = _Text(argument) if isinstance(argument, str) and name is None else name or elements
+            stack.extend(0 if made is pickletools.markobject else result for made in opcode.stack_after)
 
-    def _take(self, wanted: list[pickletools.StackObject]) -> list[int | str]:
+    def _take(self, wanted: list[pickletools.StackObject]) -> list[int | str | _Text]:
         """Pop the operands of an opcode from the stack, the topmost first."""
-        taken: list[int | str] = []
+        taken: list[int | str | _Text] = []
         rest = len(wanted)
         if pickletools.markobject in wanted:
             while self._stack and (count := self._stack.pop()) != 0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
+from typing import Literal
 
 from ..errors import BrokenCheckpointError
 
@@ -35,6 +36,26 @@ def explain(path: Path) -> None:
             f"{path} is truncated: the archive has no end after {path.stat().st_size:,} bytes. The download was interrupted: download the "
             "file again."
         )
+
+
+def begins_as_archive(path: Path) -> bool:
+    """Return True if a file begins as a zip archive. PyTorch tests the same. Python accepts an archive that begins anywhere."""
+    with path.open("rb") as file:
+        return file.read(4) == b"PK\x03\x04"
+
+
+def recognise(path: Path) -> Literal[".pth", ".safetensors", ".onnx"] | None:
+    """Return the usual suffix of what a file holds, whatever its name. None if its first bytes do not show it."""
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+    if head[8:9] == b"{" and head[10:11] and int.from_bytes(head[:8], "little") + 8 <= path.stat().st_size:
+        return ".safetensors"
+    if head.startswith(b"PK\x03\x04") or (head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05")):
+        return ".pth"
+    # An ONNX file begins with the field 1, a version below 128, and goes on with a field that holds bytes.
+    if len(head) > 8 and head[0] == 0x08 and 0 < head[1] < 0x80 and head[2] in (0x12, 0x1A, 0x22, 0x2A, 0x32, 0x3A, 0x42):
+        return ".onnx"
+    return None
 
 
 def is_archive(path: Path) -> bool:

@@ -17,7 +17,7 @@ from typing_extensions import override
 from ..archs.blocks import ConvForm, FusedConv3XC
 from ..archs.normalisation import Normalisation, Normalise, parse_normalisation
 from ..archs.record import Architecture
-from ..archs.registry import detect, require_architecture
+from ..archs.registry import STATEMENTS, detect, require_architecture
 from ..archs.reparam import fuse
 from ..errors import OptionError, WeightsError
 from .check_weights import check_shapes, check_tensors
@@ -45,6 +45,10 @@ class Source:
     """The file's checksum in hexadecimal. For an ncnn pair, the checksum of the .bin."""
     metadata: Mapping[str, str]
     """The file's metadata."""
+    network: str = ""
+    """The path of the network within the file, such as ``params_ema``. Empty for a bare state dict."""
+    other_networks: tuple[str, ...] = ()
+    """The paths of other networks of the family within the file."""
 
 
 class FamilyModel(ImageModelDescriptor[nn.Module]):
@@ -137,7 +141,7 @@ def from_state_dict(
         record = require_architecture(state, subject)
         check_tensors(state, subject)
         mean = _stated_mean(state) if record.normalised else None
-        statements = ("no_norm",) if mean is None else ("no_norm", "mean")
+        statements = {"no_norm"} if record.normalised and mean is None else STATEMENTS  # a mean of another shape is an error
         fused = {key: tensor.to("cpu", torch.float32) for key, tensor in fuse(state).items() if key not in statements}
         hyperparameters = record.hyperparameters(fused)
         with torch.device("meta"):  # a hostile file may ask for any shape, so memory is taken only after the check
@@ -152,6 +156,8 @@ def from_state_dict(
             found = Finding(normalisation, normalisation_known)
         elif not record.normalised:
             found = Finding(None, f"{record.name} never normalises")
+        elif record.normalisation is not None:
+            found = Finding(record.normalisation, f"the same in every {record.name} network")
         elif "no_norm" in state:
             found = Finding(None, "the file has the key 'no_norm'")
         else:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from ..archs.registry import STATEMENTS
 from ..errors import DOWNLOAD_AGAIN, WeightsError
 
 _MAX_TENSORS = 4096
@@ -26,7 +27,7 @@ def check_tensors(state: Mapping[str, Tensor], subject: str) -> None:
 
 def check_shapes(state: Mapping[str, Tensor], network: nn.Module, subject: str) -> None:
     """Raise a `WeightsError` that lists every difference between a fused state dict and its network, and every value not finite."""
-    expected = {key: tensor for key, tensor in network.state_dict().items() if key != "no_norm"}
+    expected = {key: tensor for key, tensor in network.state_dict().items() if key not in STATEMENTS}
     faults = [f"{key} is missing" for key in expected if key not in state]
     faults += [f"{key} is unexpected" for key in state if key not in expected]
     for key in (key for key in expected if key in state):

@@ -95,5 +95,7 @@ def describe(model: Model) -> ModelInfo:
     if (source := ours.source) is None:
         return info
     more = {"container": source.container, "form in the file": source.form}
+    if source.other_networks:
+        more["network in the file"] = f"{source.network or 'the bare one'} (the file also holds {', '.join(source.other_networks)})"
     more |= {key: source.metadata[key] for key in ("authors", "license", "source") if key in source.metadata}
     return replace(info, precision=source.precision, sha256=source.sha256, more=more)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from .. import checkpoints, errors
 from .._util.text import join_words, with_context
@@ -17,6 +15,7 @@ from ..archs.reparam import branched_blocks
 from ..checkpoints import Checkpoint
 from .build import FamilyModel, Source, from_state_dict, precision_of
 from .weight_names import candidate_states
+from .wrapped_networks import FoundNetwork, closest_state, find_network
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
 
@@ -31,7 +30,7 @@ def load(name_or_path: str | Path, *, normalise: Normalise = "auto") -> FamilyMo
 
     Args:
         name_or_path: a built-in network (see `builtin_names`) or a file in either form: ``.safetensors``, ``.pth``, ``.pt``,
-            ``.ckpt``, ``.onnx``, or either file of an ncnn pair.
+            ``.ckpt``, ``.onnx``, or either file of an ncnn pair. If a file holds several networks, `find_network` chooses one.
         normalise: the normalisation that the network applies to its image. ``"auto"`` reads it from the file or, if the file does
             not state it, measures it on small test images. Otherwise ``"paper"``, ``"imagenet"``, ``"none"``, or ``(mean, range)``
             with a mean for R, G and B (hongyuanyu/SPAN#6 explains why networks differ).
@@ -54,13 +53,16 @@ def load(name_or_path: str | Path, *, normalise: Normalise = "auto") -> FamilyMo
 def _from_checkpoint(checkpoint: Checkpoint, name: str, normalise: Normalise) -> FamilyModel:
     # ComfyUI runs its nodes in inference mode. Weights made in that mode could not be used outside it.
     with torch.inference_mode(False), torch.no_grad():
+        if (network := find_network(checkpoint.groups, name)) is not None:
+            return _build(checkpoint, network, name, normalise)
         if checkpoint.graph is None or has_family_keys(checkpoint.state):
-            require_architecture(checkpoint.state, name)  # before the file is read again for its checksum
-            return _build(checkpoint, checkpoint.state, name, normalise)
+            state = closest_state(checkpoint.groups) or checkpoint.state
+            require_architecture(state, name)
+            return _build(checkpoint, FoundNetwork("", state), name, normalise)
         faults: list[str] = []
         for state in candidate_states(checkpoint.graph):
             try:
-                return _build(checkpoint, state, name, normalise)
+                return _build(checkpoint, FoundNetwork("", state), name, normalise)
             except (errors.WeightsError, errors.BrokenCheckpointError, errors.UnknownArchitectureError) as error:
                 faults.append(str(error))
         raise errors.UnknownArchitectureError(
@@ -69,8 +71,8 @@ def _from_checkpoint(checkpoint: Checkpoint, name: str, normalise: Normalise) ->
         )
 
 
-def _build(checkpoint: Checkpoint, state: Mapping[str, Tensor], name: str, normalise: Normalise) -> FamilyModel:
-    path, graph = checkpoint.path, checkpoint.graph
+def _build(checkpoint: Checkpoint, network: FoundNetwork, name: str, normalise: Normalise) -> FamilyModel:
+    path, graph, state = checkpoint.path, checkpoint.graph, network.state
     stated, where = (checkpoint.normalisation, "stated in the file") if graph is None else (graph.normalisation(), "stated in the graph")
     source = Source(
         name=name,
@@ -79,6 +81,8 @@ def _build(checkpoint: Checkpoint, state: Mapping[str, Tensor], name: str, norma
         precision=checkpoint.precision or precision_of(state.values()),
         sha256=_sha256(path.with_suffix(".bin") if checkpoint.container == "ncnn" else path),
         metadata=checkpoint.metadata,
+        network=network.name,
+        other_networks=network.others,
     )
     if graph is None and normalise != "auto":
         return from_state_dict(state, normalise=normalise, source=source)

@@ -1,4 +1,4 @@
-"""Results and detection of the five architectures, on small networks with random weights."""
+"""Results and detection of all architectures, on small networks with random weights."""
 
 from __future__ import annotations
 
@@ -23,10 +23,12 @@ from span_arch.errors import OptionError, UnknownArchitectureError, WeightsError
 from span_arch.models.build import FamilyModel, from_state_dict
 
 from ..variants import (
+    DSCF,
     ESPAN,
     SPANF,
     SPANF3,
     SPANPLUS,
+    SPANV2,
     VARIANTS,
     Variant,
     assert_close,
@@ -161,8 +163,11 @@ def test_the_closest_architecture_has_the_largest_share_of_its_keys() -> None:
         (variant(SPANPLUS, 3, 8, (1,), 2, upsampler="dys"), "upsampler.init_pos", "upsampler.init_pos is missing"),
         (variant(SPANF3, 3, 8, 1, 2, unshuffle=1), "conv_1.", r"Expected conv_1\.eval_conv\.weight, or conv_1\.1"),
         (variant(SPANF, 3, 8, 4, 2), "block_2.", "lacks block_2.c1_r"),
+        (variant(SPANF, 3, 8, 1, 2), "conv_cat.", r"Expected conv_cat\.weight and conv_2\.eval_conv\.weight, or conv_cat_1"),
+        (variant(SPANF, 3, 8, 1, 2, ending="_1"), "conv_2_1.", "tail of a SPANF network is missing"),
+        (variant(SPANV2, 3, 8, 3, 2), "block_3.guidance_map_conv.", r"block_3\.guidance_map_conv\.weight is missing"),
     ],
-    ids=["upsampler", "middle block", "init_pos", "conv_1", "block"],
+    ids=["upsampler", "middle block", "init_pos", "conv_1", "block", "tail", "tail of PDS", "guidance map"],
 )
 def test_a_missing_part_is_reported(variant: Variant, removed: str, message: str) -> None:
     state: State = {key: tensor for key, tensor in variant.network().state_dict().items() if not key.startswith(removed)}
@@ -187,7 +192,14 @@ def test_impossible_sizes_are_an_error(variant: Variant, key: str, channels: int
         from_state_dict(state)
 
 
-def test_only_span_may_be_normalised() -> None:
+def test_a_dscf_always_has_the_papers_normalisation() -> None:
+    state = variant(DSCF, 3, 8, 2, 2).network().state_dict()
+    model = from_state_dict(state)
+    assert (model.normalisation, model.normalisation_known) == (PAPER, "the same in every DSCF network")
+    assert from_state_dict(state, normalise="none").normalisation is None
+
+
+def test_most_architectures_are_never_normalised() -> None:
     state = variant(SPANF, 3, 8, 2, 2).network().state_dict()
     assert from_state_dict(state).normalisation is None
     with pytest.raises(OptionError, match="SPANF"):
@@ -197,7 +209,7 @@ def test_only_span_may_be_normalised() -> None:
 # Comparison with published checkpoints, other code, and formulas
 
 
-@pytest.mark.parametrize("name", ["span_ntire2024_ch28", "spanf_ntire2025", "espan_ntire2025"])
+@pytest.mark.parametrize("name", ["span_ntire2024_ch28", "spanf_ntire2025", "espan_ntire2025", "spanv2_ntire2026", "pds_ntire2026"])
 def test_published_checkpoint_reproduces_its_authors_result(name: str, data: Path) -> None:
     model = span_arch.load(data / "checkpoints" / f"{name}.pth")
     pixels = np.asarray(Image.open(data / "Set5" / "x4" / "img_003_LR.png").convert("RGB"), np.float32) / 255
@@ -265,6 +277,56 @@ def test_spanplus_equals_its_formula() -> None:
 
     image = torch.rand(1, 3, 5, 7)
     features = spabs("feats.2", spabs("feats.1", conv(state, "feats.0", image), 2), 1)
+    assert_close(from_state_dict(state).model(image), F.pixel_shuffle(conv(state, "upsampler.0", features), 2))
+
+
+def spab(state: State, block: str, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the output and the first activation of a SPAB by its formula."""
+    middle = F.silu(conv(state, f"{block}.c1_r", x))
+    t = conv(state, f"{block}.c3_r", F.silu(conv(state, f"{block}.c2_r", middle)))
+    return (t + x) * (torch.sigmoid(t) - 0.5), middle
+
+
+@pytest.mark.parametrize(("cat_channels", "ending"), [(8, ""), (5, ""), (5, "_1")], ids=["SPANF", "PKDSR", "PDS"])
+def test_spanf_equals_its_formula(cat_channels: int, ending: str) -> None:
+    state = variant(SPANF, 3, 8, 3, 2, cat_channels=cat_channels, ending=ending).network().state_dict()
+    image = torch.rand(1, 3, 5, 7)
+    near = F.conv2d(image, state["conv_near.weight"], padding=1, groups=3)
+    x = F.silu(conv(state, "block_1.c1_r", image))
+    first = conv(state, "block_1.c3_r", F.silu(conv(state, "block_1.c2_r", x)))
+    last, _ = spab(state, "block_3", spab(state, "block_2", first)[0])
+    features = conv(state, f"conv_2{ending}", conv(state, f"conv_cat{ending}", torch.cat([near, last, first], 1)))
+    assert_close(from_state_dict(state).model(image), F.pixel_shuffle(features, 2))
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_spanv2_equals_its_formula(bias: bool) -> None:
+    state = variant(SPANV2, 3, 8, 3, 2, bias=bias).network().state_dict()
+    assert ("block_2.c3.conv.bias" in state) == ("depthwise_conv.bias" in state) == bias
+
+    def conv(key: str, x: Tensor, groups: int = 1) -> Tensor:
+        weight = state[f"{key}.weight"]
+        return F.conv2d(x, weight, state.get(f"{key}.bias"), padding=weight.shape[-1] // 2, groups=groups)
+
+    image = x = torch.rand(1, 3, 5, 7)
+    for i in (1, 2, 3):
+        t = conv(f"block_{i}.c3.conv", F.relu(conv(f"block_{i}.c2.conv", F.relu(conv(f"block_{i}.c1.conv", x)))))
+        x = F.relu(t) if i == 1 else (x + t) * conv(f"block_{i}.guidance_map_conv", t)
+    both = torch.cat([conv("conv_near", image, 3), x], 1)
+    expected = conv("pointwise_conv", conv("depthwise_conv", both, both.shape[1]))
+    assert_close(from_state_dict(state).model(image), F.pixel_shuffle(expected, 2))
+
+
+def test_dscf_equals_its_formula() -> None:
+    state = variant(DSCF, 3, 8, 3, 2).network().state_dict()
+    image = torch.rand(1, 3, 5, 7)
+    x = (image - torch.tensor([0.4488, 0.4371, 0.4040]).view(1, 3, 1, 1)) * 255
+    shallow = conv(state, "conv_1", x)
+    t = conv(state, "block_1.c3_r", F.silu(conv(state, "block_1.c2_r", F.silu(conv(state, "conv_fused", x)))))
+    first = (t + shallow) * (torch.sigmoid(t) - 0.5)
+    last, middle = spab(state, "block_3", spab(state, "block_2", first)[0])
+    tail = F.conv2d(last, state["conv2_fused.weight"], padding=1)
+    features = conv(state, "conv_cat_other", torch.cat([shallow, first, middle], 1)) + tail
     assert_close(from_state_dict(state).model(image), F.pixel_shuffle(conv(state, "upsampler.0", features), 2))
 
 

@@ -157,7 +157,7 @@ def test_spandrel_loads_our_networks_once_registered(variant: Variant, form: Con
         assert_close(model.model.eval()(variant.image()), span_arch.from_state_dict(state).model(variant.image()))
 
 
-@pytest.mark.parametrize("file", ["span_ntire2024_ch28", "spanf_ntire2025", "espan_ntire2025"])
+@pytest.mark.parametrize("file", ["span_ntire2024_ch28", "spanf_ntire2025", "espan_ntire2025", "spanv2_ntire2026", "pds_ntire2026"])
 def test_spandrel_loads_published_files_once_registered(file: str, data: Path, registered: ArchRegistry) -> None:
     path = data / "checkpoints" / f"{file}.pth"
     with pytest.raises(UnsupportedModelError):
@@ -355,6 +355,55 @@ def test_a_foreign_file_is_named_with_its_folder(name: str) -> None:
     kind = name.split(",")[0]
     with pytest.raises(UnknownArchitectureError, match=rf"It is an? {kind}\. .* models/{FOLDERS[kind]}\b"):
         span_arch.from_state_dict({key: torch.zeros(1) for key in FOREIGN[name]})
+
+
+def layers(*names: str, numbers: int = 4) -> tuple[str, ...]:
+    """Return the keys of convolutions. A ``#`` in a name stands for 1, 2 and so on."""
+    return tuple(f"{name.replace('#', str(i))}.weight" for name in names for i in range(1, numbers + 1))
+
+
+SPAN_KEYS = tuple(variant(SPAN, 3, 8, 6, 4, cat_channels=8).network().state_dict())
+LOOKALIKES: dict[str, tuple[str, ...]] = {  # name, and the keys that tell it apart
+    "ESRNet of the NTIRE 2025 challenge": (*SPAN_KEYS, "block_7.c1_r.eval_conv.weight"),
+    "TSR of the NTIRE 2025 challenge": (
+        "conv_1.eval_conv.weight", "blocks.0._extern_conv_block.0.eval_conv.weight", "blocks.0.c1_r.eval_conv.weight",
+        "conv_2.eval_conv.weight", "upsampler.0.weight",
+    ),
+    "DISP of the NTIRE 2026 challenge or TSSR of the NTIRE 2025 challenge": (
+        "conv_1.eval_conv.weight", "blocks.0._extern_conv_block.0.eval_conv.weight", "blocks.0.c1_r.eval_conv.weight", "conv_2.weight",
+        "upsampler.0.weight",
+    ),
+    "ECAS of the NTIRE 2025 challenge": (*SPAN_KEYS, "block_1.gct1.alpha", "conv.weight"),
+    "RFDN_SPAN of the NTIRE 2026 challenge": (
+        "fea_conv.weight", *layers("B#.c1_d", "B#.c1_r", "B#.c4", "B#.c5"), "c.0.weight", "LR_conv.weight", "upsampler.0.weight",
+    ),
+    "HannahSR of the NTIRE 2025 challenge": ("fea_conv.eval_conv.weight", "B1.c1_d.weight", "B1.c1_r.pw.weight", "B1.cca.dwconv.weight"),
+    "FEAN of the NTIRE 2025 challenge": ("omega", "conv_init.weight", "eswrb.c1_r.expand.weight", "eswrb.swt.kernel_x"),
+    "GLoReNet of the NTIRE 2025 challenge": ("head.conv3x3.weight", "backbone_span.0.0.c1_r.conv3x3.weight", "transition.0.weight"),
+    "ZenoSR of the NTIRE 2026 challenge": ("alpha_5", "to_feat.weight", "B1.local_handle.conv1.weight", "to_img.0.weight"),
+    "a HiT-SRF, such as the BVI entries of the NTIRE challenges": (
+        "conv_first.weight", "layers.0.residual_group.blocks.0.correlation.qv.linear.weight", "upsample.0.weight",
+    ),
+    "RLFN, or derived from it": ("conv_1.weight", *layers("block_#.c1_r", "block_#.c5", "block_#.esa.conv1"), "upsampler.0.weight"),
+    "a temporal SPAN, which takes several frames at once": ("center_conv.eval_conv.weight", *SPAN_KEYS[2:]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "params_ema."])
+@pytest.mark.parametrize("name", LOOKALIKES)
+def test_a_lookalike_is_named(name: str, prefix: str) -> None:
+    with pytest.raises(UnknownArchitectureError, match=rf"It is {name}, which is not a SPAN network\. Choose a SPAN, ") as raised:
+        span_arch.from_state_dict({f"{prefix}{key}": torch.zeros(1, 1, 1, 1) for key in LOOKALIKES[name]})
+    assert "download" not in str(raised.value)
+
+
+@pytest.mark.parametrize("complete", [True, False], ids=["with all keys of SPAN", "without some keys of SPAN"])
+def test_an_unknown_network_with_keys_like_spans_is_not_called_damaged(complete: bool) -> None:
+    keys = [*SPAN_KEYS[: None if complete else 30], *layers("block_#.esa.conv1", "block_#.mixer")]
+    with pytest.raises(UnknownArchitectureError, match=r"another network with keys like those of SPAN\. It has block_1\.esa") as raised:
+        span_arch.from_state_dict({key: torch.zeros(1, 1, 1, 1) for key in keys})
+    assert ("lacks" in str(raised.value)) != complete
+    assert "download" not in str(raised.value)
 
 
 def test_an_empty_state_dict_is_reported() -> None:

@@ -68,7 +68,13 @@ def test_published_benchmark_figures_are_reached(data: Path, name: str, benchmar
 
 @pytest.mark.parametrize(
     ("name", "set5", "set14"),
-    [("span_ntire2024_ch28", 31.75, 28.41), ("spanf_ntire2025", 31.77, 28.37), ("espan_ntire2025", 31.94, 28.52)],
+    [
+        ("span_ntire2024_ch28", 31.75, 28.41),
+        ("spanf_ntire2025", 31.77, 28.37),
+        ("espan_ntire2025", 31.94, 28.52),
+        ("spanv2_ntire2026", 31.770, 28.385),
+        ("pds_ntire2026", 31.760, 28.366),
+    ],
 )
 def test_challenge_figures_are_reached(data: Path, name: str, set5: float, set14: float) -> None:
     model = span_arch.load(data / "checkpoints" / f"{name}.pth")

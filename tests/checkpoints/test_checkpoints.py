@@ -161,7 +161,7 @@ CORPUS: list[tuple[str, Callable[[Path], object], type[errors.SpanArchError], st
     ("code.pth", pickled({"params": state(), "code": Code()}), errors.UnsafeCheckpointError, "mkdir"),
     ("code-old.pth", pickled({"code": Code()}, zipped=False), errors.UnsafeCheckpointError, "mkdir"),
     ("bare-code.pth", lambda path: path.write_bytes(pickle.dumps(Code())), errors.UnsafeCheckpointError, "mkdir"),
-    ("program.pt", torchscript, errors.CheckpointError, "TorchScript"),
+    ("program.pt", torchscript, errors.UnknownArchitectureError, "'weight'"),
     ("list.pth", pickled([1, 2, 3]), BROKEN, "no weights"),
     ("counts.pth", pickled({"epoch": 3, "lr": 0.1}), BROKEN, "'epoch'"),
     ("esrgan.pth", pickled(ESRGAN(in_nc=3, out_nc=3, num_filters=8, num_blocks=1).state_dict()), errors.UnknownArchitectureError, "ESRGAN"),

@@ -17,11 +17,13 @@ from torch import nn
 import span_arch
 from span_arch import errors
 from span_arch.archs.blocks import Conv3XC
+from span_arch.archs.dscf import DSCF
 from span_arch.archs.espan import ESPAN
 from span_arch.archs.span import SPAN
 from span_arch.archs.spanf import SPANF
 from span_arch.archs.spanf3 import SPANF3
 from span_arch.archs.spanplus import SPANPlus
+from span_arch.archs.spanv2 import SPANV2
 
 onnx: Any = pytest.importorskip("onnx")
 
@@ -29,6 +31,9 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "SPAN": lambda: SPAN(feature_channels=8, blocks=3, scale=2),
     "SPAN without normalisation": lambda: SPAN(feature_channels=8, blocks=1, cat_channels=5, normalisation=None),
     "SPANF": lambda: SPANF(feature_channels=8, blocks=3),
+    "SPANF with a narrow tail": lambda: SPANF(feature_channels=8, blocks=3, cat_channels=5),
+    "SPANV2": lambda: SPANV2(feature_channels=8, blocks=3, scale=2),
+    "DSCF": lambda: DSCF(feature_channels=8, blocks=3, scale=2),
     "ESPAN": lambda: ESPAN(feature_channels=8, blocks=2, scale=2),
     "SPANPlus": lambda: SPANPlus(feature_channels=8, blocks=(2,), upsampler="ps", scale=3),
     "SPANPlus of scale 1": lambda: SPANPlus(feature_channels=8, blocks=(1,), scale=1, upsampler="conv"),

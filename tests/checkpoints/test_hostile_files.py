@@ -72,6 +72,26 @@ def number(value: int) -> bytes:
     return b"\x8a\x08" + struct.pack("<q", value)
 
 
+def array(shape: bytes, kind: str, content: bytes) -> bytes:
+    """Return the opcodes of a state dict with one NumPy array."""
+    made = called(b"numpy.core.multiarray._reconstruct", b"cnumpy\nndarray\n", b"(K\x00t", b"N")
+    dtype = called(b"numpy.dtype", text(kind), b"\x89\x88") + b"(K\x03" + text("<") + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+    return b"}" + text("conv_cat.weight") + made + b"(K\x01" + shape + dtype + b"\x89" + content + b"tbs."
+
+
+def view(size: bytes, stride: bytes, kind: str = "FloatStorage", key: str = "0") -> bytes:
+    """Return the opcodes of a TorchScript module with one tensor, a view of a storage of four numbers."""
+    storage = b"(" + text("storage") + b"ctorch\n" + kind.encode() + b"\n" + text(key) + text("cpu") + b"K\x04tQ"
+    tensor = called(b"torch._utils._rebuild_tensor_v2", storage, b"K\x00", size, stride, b"\x89", called(b"collections.OrderedDict"))
+    return b"c__torch__.a\nM\n)\x81}" + text("weight") + tensor + b"sb."
+
+
+def program(body: bytes) -> Write:
+    """Write a TorchScript archive with the given pickle."""
+    parts = {"a/data.pkl": b"\x80\x02" + body, "a/constants.pkl": b"\x80\x02).", "a/data/0": bytes(16), "a/version": b"3\n"}
+    return lambda path: archive(path, parts)
+
+
 def doubled_lists(times: int) -> bytes:
     return b"]q\x00" + b"".join(b"](h%ch%ceq%c" % (i, i, i + 1) for i in range(times))
 
@@ -273,11 +293,24 @@ CORPUS: list[tuple[str, Write, type[errors.CheckpointError], str]] = [
     ("lists.pth", pickled(doubled_lists(60) + b")R."), BROKEN, "not a function"),
     ("deep key.pth", pickled(b"})" + b"\x85" * 100_000 + b"K\x01s."), UNSAFE, "pickle bomb"),
     ("encode.pth", pickled(called(b"_codecs.encode", text("\u4e00" * 60_000), text("punycode")) + b"."), UNSAFE, r"_codecs\.encode"),
+    ("encoding.pth", pickled(array(b"(K\x04t", "f4", called(b"_codecs.encode", text("\u4e00" * 60_000), text("punycode")))), BROKEN,
+     "an encoding that arrays do not use"),
+    ("objects.pth", pickled(array(b"(K\x04t", "O8", b"]")), BROKEN, "no weights"),
+    ("huge array.pth", pickled(array(b"(" + number(10**12) + b"t", "f4", called(b"_codecs.encode", text("abcd"), text("latin1")))), BROKEN,
+     "cannot reshape"),
+    ("code in a program.pt", program(b"c__torch__.a\nM\n)\x81}" + text("a") + called(b"os.mkdir", text("it-ran")) + b"sb."), UNSAFE,
+     r"os\.mkdir"),
+    ("huge view.pt", program(view(b"(" + number(10**12) + b"t", b"(K\x01t")), BROKEN, "larger than its storage"),
+    ("negative view.pt", program(view(b"(" + number(-4) + b"t", b"(K\x01t")), BROKEN, "without a storage or a shape"),
+    ("other numbers.pt", program(view(b"(K\x04t", b"(K\x01t", "DoubleStorage")), BROKEN, "16 bytes for 4 numbers"),
+    ("no storage.pt", program(view(b"(K\x04t", b"(K\x01t", key="../0")), BROKEN, "cannot be read"),
+    ("sharing view.pt", program(view(b"(K\x04K\x04K\x03K\x03t", b"(K\x00K\x00K\x00K\x00t")), UNKNOWN, "'weight'"),
+    ("changed reader.pt", program(b"ctorch._utils\n_rebuild_tensor_v2\n(N}" + text("__defaults__") + b")stb."), BROKEN, "no weights"),
     ("storage.pth", pickled(called(b"torch.storage.UntypedStorage", number(10**12)) + b"."), BROKEN, "not a function"),
     ("attributes.pth", pickled(called(b"torch._tensor._rebuild_from_type_v2") + b"."), UNSAFE, "_rebuild_from_type_v2"),
     ("instance.pth", pickled(b"(S'it-ran'\nios\nmkdir\n."), UNSAFE, r"os\.mkdir"),
     ("names from memory.pth", pickled(text("os") + b"q\x00" + text("mkdir") + b"q\x010" + text("collections") + text("OrderedDict")
-     + b"00h\x00h\x01\x93" + text("it-ran") + b"\x85R."), BROKEN, "cannot be read"),
+     + b"00h\x00h\x01\x93" + text("it-ran") + b"\x85R."), UNSAFE, r"os\.mkdir"),
     ("steps.pth", pickled(b"N0" * 300_000 + b"N.", zipfile.ZIP_DEFLATED), BROKEN, "524,288 opcodes"),
     ("tar.pth", tar, BROKEN, "a tar archive"),
     ("nested.pth", nested, UNSAFE, "nested_tensor"),
@@ -286,7 +319,7 @@ CORPUS: list[tuple[str, Write, type[errors.CheckpointError], str]] = [
     ("scalars.pth", saved({key: torch.tensor(1.0) for key in state()}), WEIGHTS, r"shape \(\)"),
     ("huge.pth", saved(state(conv_cat__bias=torch.full((4,), 1e300, dtype=torch.float64))), WEIGHTS, "infinite"),
     ("arabic.pth", saved(state(block_١__c1_r__eval_conv__weight=torch.zeros(1, 1, 1, 1))), WEIGHTS, "unexpected"),
-    ("cyrillic.pth", saved({key.replace("o", "\u043e"): tensor for key, tensor in state().items()}), UNKNOWN, "are missing"),
+    ("cyrillic.pth", saved({key.replace("o", "\u043e"): tensor for key, tensor in state().items()}), UNKNOWN, "lacks conv_1"),
     ("long key.pth", saved({**state(), "x" * 3_000_000: torch.zeros(1)}), WEIGHTS, "xxx"),
     ("long number.pth", saved({**state(), "block_999999999999.c1_r.eval_conv.weight": torch.zeros(1, 1, 1, 1)}), WEIGHTS, "unexpected"),
     ("many.pth", saved({**state(), **dict.fromkeys(map(str, range(5000)), torch.zeros(1))}), WEIGHTS, "no network has more than"),

@@ -16,6 +16,7 @@ from spandrel import architectures
 from torch import Tensor, nn
 
 from span_arch.archs.blocks import SPAB, ParameterFreeAttention, attention
+from span_arch.archs.dscf import DSCF
 from span_arch.archs.espan import ESPAN
 from span_arch.archs.span import SPAN
 from span_arch.archs.spanplus import SPANPlus
@@ -60,9 +61,10 @@ def test_kernel_that_fails_or_computes_something_else_is_not_used(jiterator: Cal
     [
         (SPAN(feature_channels=8, blocks=2), 2),
         (ESPAN(feature_channels=8, blocks=2), 3),
+        (DSCF(feature_channels=8, blocks=3), 3),
         (SPANPlus(feature_channels=8, blocks=(2,), upsampler="ps"), 4),
     ],
-    ids=["SPAN", "ESPAN", "SPANPlus"],
+    ids=["SPAN", "ESPAN", "DSCF", "SPANPlus"],
 )
 def test_every_attention_block_of_the_family_uses_the_kernel(network: nn.Module, blocks: int) -> None:
     calls: list[int] = []

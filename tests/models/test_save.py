@@ -18,12 +18,14 @@ from spandrel.architectures.ESRGAN import ESRGAN
 import span_arch
 from span_arch import errors, save
 from span_arch.archs.blocks import Conv3XC
+from span_arch.archs.dscf import DSCF
 from span_arch.archs.espan import ESPAN
 from span_arch.archs.normalisation import PAPER, Normalisation
 from span_arch.archs.span import SPAN
 from span_arch.archs.spanf import SPANF
 from span_arch.archs.spanf3 import SPANF3
 from span_arch.archs.spanplus import SPANPlus
+from span_arch.archs.spanv2 import SPANV2
 from span_arch.checkpoints.ncnn_writer import to_ncnn
 from span_arch.image_ops.metrics import quality
 
@@ -31,6 +33,10 @@ SMALL: dict[str, Callable[[], torch.nn.Module]] = {
     "SPAN": lambda: SPAN(feature_channels=8, blocks=3, cat_channels=5, scale=2, normalisation=None),
     "SPAN with four channels": lambda: SPAN(in_channels=4, out_channels=4, feature_channels=8, blocks=1, scale=3, normalisation=None),
     "SPANF": lambda: SPANF(feature_channels=8, blocks=3),
+    "SPANF with a narrow tail": lambda: SPANF(feature_channels=8, blocks=3, cat_channels=5, ending="_1"),
+    "SPANV2": lambda: SPANV2(feature_channels=8, blocks=3),
+    "SPANV2 with biases": lambda: SPANV2(feature_channels=8, blocks=2, scale=3, bias=True),
+    "DSCF": lambda: DSCF(feature_channels=8, blocks=3, scale=2),
     "ESPAN": lambda: ESPAN(feature_channels=8, blocks=2, scale=2),
     "SPANPlus": lambda: SPANPlus(feature_channels=8, blocks=(1, 2), upsampler="ps", scale=3),
     "SPANPlus with DySample": lambda: SPANPlus(feature_channels=8, blocks=(1,), scale=2),

@@ -19,7 +19,7 @@ from span_arch.archs.blocks import Conv3XC
 from span_arch.archs.normalisation import PAPER
 from span_arch.streaming import Plan, Stream, gather_weights, narrowed, plan_network
 
-from ..variants import ESPAN, SPAN, SPANF, SPANF3, SPANPLUS, randomise, variant
+from ..variants import DSCF, ESPAN, SPAN, SPANF, SPANF3, SPANPLUS, SPANV2, randomise, variant
 from .networks import Custom, conv, run_in_strips
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -50,6 +50,10 @@ NETWORKS = {
     "SPAN without a normalisation": Sample(randomised(span.SPAN(feature_channels=8, blocks=1, scale=2, normalisation=None))),
     "SPANF": Sample(variant(SPANF, 3, 8, 3, 4).network()),
     "SPANF of scale 1": Sample(variant(SPANF, 4, 8, 1, 1).network(), 4),
+    "SPANF with a narrow tail": Sample(variant(SPANF, 3, 8, 3, 2, cat_channels=5, ending="_1").network()),
+    "SPANV2": Sample(variant(SPANV2, 3, 8, 3, 4).network()),
+    "SPANV2 with biases": Sample(variant(SPANV2, 1, 8, 2, 2, bias=True).network(), 1),
+    "DSCF": Sample(variant(DSCF, 3, 8, 3, 2, normalisation=PAPER).network()),
     "ESPAN": Sample(variant(ESPAN, 3, 8, 2, 2).network()),
     "SPANPlus with a pixel shuffle": Sample(variant(SPANPLUS, 3, 8, (1, 2), 2, upsampler="ps").network()),
     "SPANPlus with a convolution": Sample(variant(SPANPLUS, 3, 8, (1,), 1, upsampler="conv").network()),
