@@ -10,20 +10,14 @@ import torch
 from torch import Tensor
 
 from .. import checkpoints, errors
-from .._util.text import join_words, with_context
+from .._util.text import with_context
 from ..archs.normalisation import Normalise, parse_normalisation
 from ..archs.registry import has_family_keys, require_architecture
 from ..archs.reparam import branched_blocks
 from ..checkpoints import Checkpoint
 from .build import FamilyModel, Source, from_state_dict, precision_of
+from .model_files import find_model
 from .weight_names import candidate_states
-
-WEIGHTS = Path(__file__).parents[1] / "weights"
-
-
-def builtin_names() -> tuple[str, ...]:
-    """Return the sorted names of the built-in networks."""
-    return tuple(sorted(file.stem for file in WEIGHTS.glob("*.safetensors")))
 
 
 def load(name_or_path: str | Path, *, normalise: Normalise = "auto") -> FamilyModel:
@@ -42,7 +36,7 @@ def load(name_or_path: str | Path, *, normalise: Normalise = "auto") -> FamilyMo
         MissingExtraError: the file is in ONNX format, but the package ``onnx`` is not installed.
     """
     normalise, name = parse_normalisation(normalise), str(name_or_path)
-    checkpoint = checkpoints.read(_resolve(name_or_path))
+    checkpoint = checkpoints.read(find_model(name_or_path))
     try:
         return _from_checkpoint(checkpoint, name, normalise)
     except errors.CheckpointError as error:
@@ -92,17 +86,6 @@ def _build(checkpoint: Checkpoint, state: Mapping[str, Tensor], name: str, norma
     if graph is not None:
         graph.check(model.model, model.input_channels)
     return model if normalise == "auto" else from_state_dict(state, normalise=normalise, source=source)
-
-
-def _resolve(name_or_path: str | Path) -> Path:
-    path = Path(name_or_path)
-    if str(name_or_path) in builtin_names():
-        return WEIGHTS / f"{name_or_path}.safetensors"
-    if not path.suffix and not path.exists():
-        raise errors.CheckpointNotFoundError(
-            f"{name_or_path} is neither a file nor a built-in network. Choose a file, or one of {join_words(builtin_names())}."
-        )
-    return path
 
 
 def _sha256(path: Path) -> str:
