@@ -121,7 +121,7 @@ def run(options: argparse.Namespace, **replaced: Any) -> int:
         beside = output_beside(Path(inputs[0]), _label(settings.size, model.scale), formats)
         found = find(inputs, beside, recursive=options.recursive, formats=formats)
     with paused_collection():
-        from .upscale_files import upscale_files
+        from .file_runner import upscale_files
     return upscale_files(options, settings, found, model, **replaced)
 
 
@@ -145,8 +145,7 @@ def _find(inputs: Sequence[str], output: str, options: argparse.Namespace, forma
 def _check_sources(sources: Sequence[Path | str]) -> None:
     """Raise an ImageError if none of the sources exists. Single missing ones among others are listed with the failures."""
     if sources and not any(map(os.path.lexists, sources)):
-        others = f", nor are the {len(sources) - 1} other inputs" if len(sources) > 1 else ""
-        raise ImageError(f"There is no file {sources[0]}{others}. Check the name and the folder.")
+        raise ImageError(f"There is no file {join_words(sources[:4])}. Check the names and the folder.")
 
 
 def _label(size: Size | None, scale: int) -> str:
