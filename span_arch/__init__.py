@@ -1,4 +1,7 @@
-"""Load SPAN-family super-resolution networks, upscale with them and save them. Needs torch, but no host program."""
+"""Load super-resolution networks of the SPAN family and others, upscale with them and save them. Needs torch, but no host program.
+
+Names are imported when they are first used, so importing this package does not import torch.
+"""
 
 from __future__ import annotations
 
