@@ -48,7 +48,9 @@ def bounds_of(network: nn.Module) -> dict[str, Bound]:
 
 def limits_of(network: nn.Module) -> Limits | None:
     """Return the limits of a network, None if it is not bounded."""
-    limits = {path: (b.low.flatten(), b.high.flatten()) for path, b in bounds_of(network).items() if b.low is not None and b.high is not None}
+    limits = {
+        path: (b.low.flatten(), b.high.flatten()) for path, b in bounds_of(network).items() if b.low is not None and b.high is not None
+    }
     return limits or None
 
 
@@ -90,6 +92,9 @@ def parse_limits(text: str) -> Limits:
     """
     found: Any = json.loads(text)
     try:
-        return {str(path): (torch.tensor(low, dtype=torch.float32), torch.tensor(high, dtype=torch.float32)) for path, (low, high) in found.items()}
+        return {
+            str(path): (torch.tensor(low, dtype=torch.float32), torch.tensor(high, dtype=torch.float32))
+            for path, (low, high) in found.items()
+        }
     except (AttributeError, TypeError) as error:
         raise ValueError(f"not limits by path: {error}") from error

@@ -44,9 +44,7 @@ class Recovered:
     """How many pieces were redone in float32 because many features reached their limits, as on patterns of one pixel."""
 
     def __add__(self, other: Recovered) -> Recovered:
-        return Recovered(
-            self.out_of_memory + other.out_of_memory, self.not_finite + other.not_finite, self.saturated + other.saturated
-        )
+        return Recovered(self.out_of_memory + other.out_of_memory, self.not_finite + other.not_finite, self.saturated + other.saturated)
 
     def __str__(self) -> str:
         """Return a sentence for each kind of failure; empty if there was none."""

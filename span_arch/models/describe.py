@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from ..streaming.receptive_field import find_receptive_field
-from .build import FamilyModel, Model, adopt, format_blocks, precision_of
+from .build import FamilyModel, Model, Source, adopt, format_blocks, precision_of
+from .other_families import source_of
 from .spandrel_compat import CalledNetwork
 
 UNKNOWN = "unknown"
@@ -83,7 +84,7 @@ def describe(model: Model) -> ModelInfo:
         precision=precision_of(model.model.parameters()) or UNKNOWN,
     )
     if not isinstance(ours, FamilyModel):
-        return replace(info, more={"tags": ", ".join(ours.tags)} if ours.tags else None)
+        return _with_source(replace(info, more={"tags": ", ".join(ours.tags)} if ours.tags else None), source_of(ours))
     info = replace(
         info,
         feature_channels=ours.hyperparameters["feature_channels"],
@@ -92,9 +93,13 @@ def describe(model: Model) -> ModelInfo:
         normalisation_known=ours.normalisation_known,
         warning=ours.warning or UNKNOWN,
     )
-    if (source := ours.source) is None:
+    return _with_source(info, ours.source)
+
+
+def _with_source(info: ModelInfo, source: Source | None) -> ModelInfo:
+    if source is None:
         return info
-    more = {"container": source.container, "form in the file": source.form}
+    more = {**(info.more or {}), "container": source.container, "form in the file": source.form or UNKNOWN}
     if source.other_networks:
         more["network in the file"] = f"{source.network or 'the bare one'} (the file also holds {', '.join(source.other_networks)})"
     more |= {key: source.metadata[key] for key in ("authors", "license", "source") if key in source.metadata}

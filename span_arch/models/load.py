@@ -8,25 +8,23 @@ from pathlib import Path
 import torch
 
 from .. import checkpoints, errors
-from .._util.text import join_words, with_context
-from ..archs.normalisation import Normalise, parse_normalisation
+from .._util.text import with_context
+from ..archs.normalisation import Normalisation, Normalise, parse_normalisation
 from ..archs.registry import has_family_keys, require_architecture
 from ..archs.reparam import branched_blocks
 from ..checkpoints import Checkpoint
-from .build import FamilyModel, Source, from_state_dict, precision_of
+from .build import FamilyModel, Model, Source, from_state_dict, precision_of
+from .model_files import find_model
+from .other_families import load_other, set_source
 from .weight_names import candidate_states
 from .wrapped_networks import FoundNetwork, closest_state, find_network
 
-WEIGHTS = Path(__file__).parents[1] / "weights"
 
+def load(name_or_path: str | Path, *, normalise: Normalise = "auto") -> Model:
+    """Load an image model: in float32, on the CPU and in evaluation mode. No code in a file is ever run.
 
-def builtin_names() -> tuple[str, ...]:
-    """Return the sorted names of the built-in networks."""
-    return tuple(sorted(file.stem for file in WEIGHTS.glob("*.safetensors")))
-
-
-def load(name_or_path: str | Path, *, normalise: Normalise = "auto") -> FamilyModel:
-    """Load a network of the SPAN family: fused, in float32, on the CPU and in evaluation mode. No code in a file is ever run.
+    Networks of the SPAN family are fused, and their type is `FamilyModel`. Every other model that spandrel knows, such as ESRGAN, loads
+    from ``.safetensors``, ``.pth``, ``.pt`` and ``.ckpt`` if it takes nothing but an image.
 
     Args:
         name_or_path: a built-in network (see `builtin_names`) or a file in either form: ``.safetensors``, ``.pth``, ``.pt``,
@@ -41,7 +39,7 @@ def load(name_or_path: str | Path, *, normalise: Normalise = "auto") -> FamilyMo
         MissingExtraError: the file is in ONNX format, but the package ``onnx`` is not installed.
     """
     normalise, name = parse_normalisation(normalise), str(name_or_path)
-    checkpoint = checkpoints.read(_resolve(name_or_path))
+    checkpoint = checkpoints.read(find_model(name_or_path))
     try:
         return _from_checkpoint(checkpoint, name, normalise)
     except errors.CheckpointError as error:
@@ -50,11 +48,14 @@ def load(name_or_path: str | Path, *, normalise: Normalise = "auto") -> FamilyMo
         raise with_context(error, f"File: {name}") from error
 
 
-def _from_checkpoint(checkpoint: Checkpoint, name: str, normalise: Normalise) -> FamilyModel:
+def _from_checkpoint(checkpoint: Checkpoint, name: str, normalise: Normalisation | str | None) -> Model:
     # ComfyUI runs its nodes in inference mode. Weights made in that mode could not be used outside it.
     with torch.inference_mode(False), torch.no_grad():
         if (network := find_network(checkpoint.groups, name)) is not None:
             return _build(checkpoint, network, name, normalise)
+        if checkpoint.graph is None and (other := load_other(checkpoint.state, name, normalise)) is not None:
+            set_source(other, _source(checkpoint, FoundNetwork("", checkpoint.state), name, form=""))
+            return other
         if checkpoint.graph is None or has_family_keys(checkpoint.state):
             state = closest_state(checkpoint.groups) or checkpoint.state
             require_architecture(state, name)
@@ -72,18 +73,9 @@ def _from_checkpoint(checkpoint: Checkpoint, name: str, normalise: Normalise) ->
 
 
 def _build(checkpoint: Checkpoint, network: FoundNetwork, name: str, normalise: Normalise) -> FamilyModel:
-    path, graph, state = checkpoint.path, checkpoint.graph, network.state
+    graph, state = checkpoint.graph, network.state
     stated, where = (checkpoint.normalisation, "stated in the file") if graph is None else (graph.normalisation(), "stated in the graph")
-    source = Source(
-        name=name,
-        container=checkpoint.container,
-        form="training" if branched_blocks(state) else "fused",
-        precision=checkpoint.precision or precision_of(state.values()),
-        sha256=_sha256(path.with_suffix(".bin") if checkpoint.container == "ncnn" else path),
-        metadata=checkpoint.metadata,
-        network=network.name,
-        other_networks=network.others,
-    )
+    source = _source(checkpoint, network, name, form="training" if branched_blocks(state) else "fused")
     if graph is None and normalise != "auto":
         return from_state_dict(state, normalise=normalise, source=source)
     try:
@@ -98,15 +90,18 @@ def _build(checkpoint: Checkpoint, network: FoundNetwork, name: str, normalise: 
     return model if normalise == "auto" else from_state_dict(state, normalise=normalise, source=source)
 
 
-def _resolve(name_or_path: str | Path) -> Path:
-    path = Path(name_or_path)
-    if str(name_or_path) in builtin_names():
-        return WEIGHTS / f"{name_or_path}.safetensors"
-    if not path.suffix and not path.exists():
-        raise errors.CheckpointNotFoundError(
-            f"{name_or_path} is neither a file nor a built-in network. Choose a file, or one of {join_words(builtin_names())}."
-        )
-    return path
+def _source(checkpoint: Checkpoint, network: FoundNetwork, name: str, form: str) -> Source:
+    path = checkpoint.path
+    return Source(
+        name=name,
+        container=checkpoint.container,
+        form=form,
+        precision=checkpoint.precision or precision_of(network.state.values()),
+        sha256=_sha256(path.with_suffix(".bin") if checkpoint.container == "ncnn" else path),
+        metadata=checkpoint.metadata,
+        network=network.name,
+        other_networks=network.others,
+    )
 
 
 def _sha256(path: Path) -> str:

