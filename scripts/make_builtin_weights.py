@@ -17,7 +17,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import span_arch
-from span_arch.models.load import WEIGHTS
+from span_arch.models.model_files import WEIGHTS
 
 NAMES = ("spanx2_ch48", "spanx2_ch52", "spanx4_ch48", "spanx4_ch52")
 

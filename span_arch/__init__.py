@@ -12,7 +12,8 @@ from .errors import SpanArchError
 from .image_ops import sizes
 from .models.build import FamilyModel, Source, from_state_dict
 from .models.describe import ModelInfo, describe
-from .models.load import builtin_names, load
+from .models.load import load
+from .models.model_files import builtin_names
 from .models.save import save
 from .models.spandrel_plugin import register
 from .upscale import upscale, upscale_frames

@@ -8,7 +8,8 @@ from typing import Any
 from .._util.text import join_words
 from ..engine.precision import PRECISIONS
 from ..models.build import FamilyModel
-from ..models.load import builtin_names, load
+from ..models.load import load
+from ..models.model_files import builtin_names
 
 
 def add_model(parser: argparse.ArgumentParser, name: str, **settings: Any) -> None:

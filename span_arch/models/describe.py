@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from ..streaming.receptive_field import find_receptive_field
 from .build import FamilyModel, Model, adopt, format_blocks, precision_of
+from .catalogue import recognise
 from .spandrel_compat import CalledNetwork
 
 UNKNOWN = "unknown"
@@ -91,5 +92,8 @@ def describe(model: Model) -> ModelInfo:
     if (source := ours.source) is None:
         return info
     more = {"container": source.container, "form in the file": source.form}
-    more |= {key: source.metadata[key] for key in ("authors", "license", "source") if key in source.metadata}
+    if (known := recognise(source.sha256)) is not None:
+        more |= {"known as": known.label, "author": known.author, "licence": known.licence_text}
+    stated = {"author": "authors", "licence": "license", "source": "source"}
+    more |= {fact: source.metadata[key] for fact, key in stated.items() if key in source.metadata}
     return replace(info, precision=source.precision, sha256=source.sha256, more=more)

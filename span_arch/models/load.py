@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,28 +9,23 @@ import torch
 from torch import Tensor
 
 from .. import checkpoints, errors
-from .._util.text import join_words, with_context
+from .._util.text import with_context
 from ..archs.normalisation import Normalise, parse_normalisation
 from ..archs.registry import has_family_keys, require_architecture
 from ..archs.reparam import branched_blocks
 from ..checkpoints import Checkpoint
 from .build import FamilyModel, Source, from_state_dict, precision_of
+from .catalogue import file_sha256
+from .model_files import find_model
 from .weight_names import candidate_states
-
-WEIGHTS = Path(__file__).parents[1] / "weights"
-
-
-def builtin_names() -> tuple[str, ...]:
-    """Return the sorted names of the built-in networks."""
-    return tuple(sorted(file.stem for file in WEIGHTS.glob("*.safetensors")))
 
 
 def load(name_or_path: str | Path, *, normalise: Normalise = "auto") -> FamilyModel:
     """Load a network of the SPAN family: fused, in float32, on the CPU and in evaluation mode. No code in a file is ever run.
 
     Args:
-        name_or_path: a built-in network (see `builtin_names`) or a file in either form: ``.safetensors``, ``.pth``, ``.pt``,
-            ``.ckpt``, ``.onnx``, or either file of an ncnn pair.
+        name_or_path: a built-in network (see `builtin_names`), a known model in the folders of ``SPAN_MODELS``, or a file in either
+            form: ``.safetensors``, ``.pth``, ``.pt``, ``.ckpt``, ``.onnx``, or either file of an ncnn pair.
         normalise: the normalisation that the network applies to its image. ``"auto"`` reads it from the file or, if the file does
             not state it, measures it on a small test image. Otherwise ``"paper"``, ``"imagenet"``, ``"none"``, or ``(mean, range)``
             with a mean for R, G and B (hongyuanyu/SPAN#6 explains why networks differ).
@@ -42,7 +36,7 @@ def load(name_or_path: str | Path, *, normalise: Normalise = "auto") -> FamilyMo
         MissingExtraError: the file is in ONNX format, but the package ``onnx`` is not installed.
     """
     normalise, name = parse_normalisation(normalise), str(name_or_path)
-    checkpoint = checkpoints.read(_resolve(name_or_path))
+    checkpoint = checkpoints.read(find_model(name_or_path))
     try:
         return _from_checkpoint(checkpoint, name, normalise)
     except errors.CheckpointError as error:
@@ -77,7 +71,7 @@ def _build(checkpoint: Checkpoint, state: Mapping[str, Tensor], name: str, norma
         container=checkpoint.container,
         form="training" if branched_blocks(state) else "fused",
         precision=checkpoint.precision or precision_of(state.values()),
-        sha256=_sha256(path.with_suffix(".bin") if checkpoint.container == "ncnn" else path),
+        sha256=file_sha256(path.with_suffix(".bin") if checkpoint.container == "ncnn" else path),
         metadata=checkpoint.metadata,
     )
     if graph is None and normalise != "auto":
@@ -92,22 +86,3 @@ def _build(checkpoint: Checkpoint, state: Mapping[str, Tensor], name: str, norma
     if graph is not None:
         graph.check(model.model, model.input_channels)
     return model if normalise == "auto" else from_state_dict(state, normalise=normalise, source=source)
-
-
-def _resolve(name_or_path: str | Path) -> Path:
-    path = Path(name_or_path)
-    if str(name_or_path) in builtin_names():
-        return WEIGHTS / f"{name_or_path}.safetensors"
-    if not path.suffix and not path.exists():
-        raise errors.CheckpointNotFoundError(
-            f"{name_or_path} is neither a file nor a built-in network. Choose a file, or one of {join_words(builtin_names())}."
-        )
-    return path
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

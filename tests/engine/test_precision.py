@@ -17,7 +17,7 @@ from span_arch.engine.prepared_plan import plan_for
 from span_arch.image_files import read_image
 from span_arch.image_ops.metrics import quality
 from span_arch.models.build import Model
-from span_arch.models.load import builtin_names
+from span_arch.models.model_files import builtin_names
 from span_arch.streaming.operations import Cast, Convolution
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
