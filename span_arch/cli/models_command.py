@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from ..models.catalogue import PURPOSES, KnownModel, known_models
 from ..models.installed import VARIABLE, InstalledFile, find_installed, model_folders
@@ -86,6 +87,6 @@ def _table(groups: Mapping[str, Sequence[_Row]]) -> list[str]:
     return [line(_HEADINGS), *(text for title, rows in groups.items() for text in ("", title, *map(line, rows)))]
 
 
-def _facts(paths: Mapping[str, Path], installed: Sequence[InstalledFile]) -> list[dict[str, object]]:
+def _facts(paths: Mapping[str, Path], installed: Sequence[InstalledFile]) -> list[dict[str, Any]]:
     known = [{**asdict(model), "path": str(paths[model.name]) if model.name in paths else None} for model in known_models()]
     return [*known, *({"name": file.path.name, "path": str(file.path)} for file in installed if file.known is None)]

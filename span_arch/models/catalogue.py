@@ -25,8 +25,8 @@ PURPOSES = {
     "restoration": "images and videos with compression artefacts",
     "pixel art": "pixel art",
     "textures": "game textures",
-    "x1": "images that keep their size: clean, sharpen or convert them",
-    "training": "a start for training, not for use as they are",
+    "x1": "cleaning or converting images that keep their size (x1)",
+    "training": "a start for training",
 }
 """The purposes in the order of listings, each with what its models are for."""
 
@@ -170,11 +170,16 @@ def file_sha256(path: Path) -> str:
 
 
 def _model(facts: dict[str, Any]) -> KnownModel:
-    files = tuple(KnownFile(**{**file, "addresses": tuple(file["addresses"])}) for file in facts["files"])
+    files = tuple(map(_file, facts["files"]))
     if builtin := not files:
         path = WEIGHTS / f"{facts['name']}.safetensors"
         files = (KnownFile(path.suffix, path.stat().st_size, file_sha256(path), ()),)
-    return KnownModel(**{**facts, "tags": tuple(facts["tags"]), "files": files, "builtin": builtin})
+    values: dict[str, Any] = {**facts, "tags": tuple(facts["tags"]), "files": files, "builtin": builtin}
+    return KnownModel(**values)
+
+
+def _file(facts: dict[str, Any]) -> KnownFile:
+    return KnownFile(facts["suffix"], facts["size"], facts["sha256"], tuple(facts["addresses"]))
 
 
 @cache
