@@ -24,6 +24,9 @@ Which model for what. Four networks are included. The others are SPAN files that
 [OpenModelDB](https://openmodeldb.info). A licence with NC forbids commercial use. SA demands the same licence for changed versions, and
 BY demands that you name the author.
 
+The default is spanx4_ch52. The ch48 networks are a little faster and as good on photographs, but may leave speckles where saturated colours
+of a drawing meet at a hard edge.
+
 ```sh
 span-upscale models                      # what is included, installed and known
 span-upscale get 4x-PurePhoto-span       # download a model
