@@ -63,7 +63,7 @@ def section(purpose: str) -> str:
 
 def row(model: KnownModel) -> str:
     """Return a model's line of the table."""
-    get = "included" if model.builtin else f"[{'download' if model.download else 'page'}]({model.page})"
+    get = "included" if model.builtin else f"[{'download' if model.file_to_download else 'page'}]({model.page})"
     cells = (model.name, f"x{model.scale}", ", ".join(model.tags).replace("-", " "), model.author, model.licence or "not stated", get)
     return f"| {' | '.join(cells)} |"
 

@@ -13,6 +13,8 @@ from ..models.download_file import TIMEOUT, download, part_of
 from ..models.installed import locate, model_folders
 from .models_command import add_models_dir
 
+_LONGEST = 86_400
+
 
 def build_parser() -> argparse.ArgumentParser:
     """Build the argument parser."""
@@ -35,8 +37,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> int:
-    if not options.timeout > 0:
-        raise OptionError(f"--timeout is {options.timeout:g}, but it has to be above 0. Leave it out for {TIMEOUT:g} seconds.")
+    if not 0 < options.timeout <= _LONGEST:
+        raise OptionError(
+            f"--timeout is {options.timeout:g}. It must be above 0 and at most {_LONGEST}. Leave it out for {TIMEOUT:g} seconds."
+        )
     get_model(require_known(options.name), model_folders(options.models_dir), options.timeout)
     return 0
 
@@ -55,7 +59,7 @@ def get_model(model: KnownModel, folders: Sequence[Path], timeout: float = TIMEO
     if (path := locate(model, folders)) is not None:
         print(f"already installed: {path}")
         return
-    if (file := model.download) is not None:
+    if (file := model.file_to_download) is not None:
         print(f"from: {model.page}, {file.size / 1e6:.1f} MB", flush=True)
     try:
         path = download(model, folders[0], timeout=timeout)

@@ -63,8 +63,10 @@ def _rows(purpose: str, paths: Mapping[str, Path]) -> list[_Row]:
 
 
 def _row(model: KnownModel, path: Path | None) -> _Row:
-    file = model.download or model.files[0]
-    where = "built in" if model.builtin else str(path) if path is not None else "download" if model.download else f"page: {model.page}"
+    file = model.file_to_download or model.files[0]
+    where = (
+        "built in" if model.builtin else str(path) if path is not None else "download" if model.file_to_download else f"page: {model.page}"
+    )
     return model.name, f"x{model.scale}", _megabytes(file.size), model.licence or "not stated", model.author, where
 
 

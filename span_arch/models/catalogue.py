@@ -96,24 +96,24 @@ class KnownModel:
         return f"{self.licence} ({', '.join(terms)})" if terms else self.licence
 
     @property
-    def download(self) -> KnownFile | None:
+    def file_to_download(self) -> KnownFile | None:
         """The file that a program can download, or None if all addresses are pages."""
         return next((file for file in self.files if file.downloads), None)
 
     @property
     def file_name(self) -> str:
         """The name of the file to have: that of the author's download, or the unique name with the suffix."""
-        file = self.download
+        file = self.file_to_download
         return f"{self.name}{self.files[0].suffix}" if file is None else _last_part(file.downloads[0])
 
     @property
     def page(self) -> str:
         """The first address of the preferred file. Empty for a built-in network."""
-        return next(iter((self.download or self.files[0]).addresses), "")
+        return next(iter((self.file_to_download or self.files[0]).addresses), "")
 
     def where_to_get(self, folder: Path) -> str:
         """Return a sentence on how to bring the model into a folder."""
-        if self.download is None:
+        if self.file_to_download is None:
             return f"Open {self.page} in a browser, download the file there and put it into {folder}."
         return f"Get it by: span-upscale get {self.name}"
 

@@ -44,7 +44,7 @@ def download(model: KnownModel, folder: Path, *, timeout: float = TIMEOUT) -> Pa
         OutputError: another file has its name, or it cannot be written.
         MissingExtraError: the package ``pooch`` is not installed.
     """
-    file = model.download
+    file = model.file_to_download
     if file is None:
         raise DownloadError(f"{model.name} cannot be downloaded by a program, because its address is a page. {model.where_to_get(folder)}")
     target = folder / model.file_name
@@ -81,10 +81,7 @@ def _retrieve(address: str, file: KnownFile, target: Path, timeout: float) -> No
     except ValueError as error:  # pooch's word for a wrong checksum; it has deleted the file
         if resumed:  # the part may be the wrong one
             return _retrieve(address, file, target, timeout)
-        raise DownloadError(
-            f"{address} gives another file than the known one: its SHA-256 differs. Nothing was kept. Try again, and if that does not "
-            "help, ask the author."
-        ) from error
+        raise _other_file(address, "its SHA-256 differs") from error
     return None
 
 
@@ -110,17 +107,20 @@ class _Resuming:
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
         with requests.get(url, headers=headers, stream=True, timeout=self.timeout) as response:
             if response.status_code == requests.codes.requested_range_not_satisfiable:
-                self._refuse(url, start)
+                raise _other_file(url, f"it has at most {start:,} bytes, where {self.size:,} were expected")
             response.raise_for_status()
+            if response.headers.get("Content-Type", "").lower().startswith("text/html"):
+                raise _other_file(url, "it is a web page")
             if response.status_code != requests.codes.partial_content:
                 start = 0  # the server sends the whole file
             length = response.headers.get("Content-Length", "")
             if length.isdecimal() and start + int(length) != self.size:
-                self._refuse(url, start + int(length))
+                raise _other_file(url, f"it has {start + int(length):,} bytes, where {self.size:,} were expected")
             self._write(response, start)
         if (size := self._finished()) > self.size:
-            self._refuse(url, size)
-        elif size < self.size:
+            self.part.unlink()
+            raise _other_file(url, f"it has more than the expected {self.size:,} bytes")
+        if size < self.size:
             raise requests.exceptions.ChunkedEncodingError
 
     def _write(self, response: Any, start: int) -> None:
@@ -132,12 +132,11 @@ class _Resuming:
                 if file.tell() > self.size:
                     return
 
-    def _refuse(self, url: str, size: int) -> None:
-        self.part.unlink(missing_ok=True)
-        raise DownloadError(
-            f"{url} gives another file than the known one: it has {size:,} bytes or more, where {self.size:,} were expected. Nothing was "
-            "kept. Open the address in a browser to see what it is now."
-        )
+
+def _other_file(url: str, difference: str) -> DownloadError:
+    return DownloadError(
+        f"{url} gives another file than the known one: {difference}. Try again later, or open the address in a browser to see why."
+    )
 
 
 def _reason(error: Any, address: str, timeout: float) -> str:

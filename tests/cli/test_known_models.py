@@ -114,7 +114,7 @@ def test_get_of_an_unknown_name_offers_similar_ones(capsys: pytest.CaptureFixtur
     assert "Did you mean 4x-PurePhoto-span" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("seconds", ["0", "-1", "nan"])
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf"])
 def test_get_refuses_an_impossible_timeout(seconds: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["get", "4x-PurePhoto-span", "--timeout", seconds]) == 2
     assert "--timeout" in capsys.readouterr().err

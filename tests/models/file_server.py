@@ -25,6 +25,8 @@ class FileServer:
     """Break off after that many bytes."""
     silence: threading.Event = field(default_factory=threading.Event)
     """A broken-off answer waits for this event, if it is cleared, before it ends."""
+    page: bool = False
+    """State that the content is a web page."""
     length: bool = True
     """State the length of the content."""
     requests: list[str] = field(default_factory=list)
@@ -59,6 +61,8 @@ def serving(content: bytes) -> Iterator[FileServer]:
 
         def send_content(self, content: bytes, partial: bool) -> None:
             self.send_response(206 if partial else 200)
+            if state.page:
+                self.send_header("Content-Type", "text/html; charset=utf-8")
             if state.length:
                 self.send_header("Content-Length", str(len(content)))
             self.end_headers()

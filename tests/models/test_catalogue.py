@@ -107,7 +107,7 @@ def test_only_addresses_of_files_are_downloaded(model: KnownModel) -> None:
     for file in model.files:
         assert all(urlsplit(address).hostname not in HOSTS_OF_PAGES for address in file.downloads)
         assert all(address.endswith((".pth", ".safetensors", ".onnx")) for address in file.downloads)
-    if model.download is None:
+    if model.file_to_download is None:
         assert model.page in model.where_to_get(Path("models"))
     else:
         assert f"span-upscale get {model.name}" in model.where_to_get(Path("models"))

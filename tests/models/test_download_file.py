@@ -107,37 +107,47 @@ def change_a_byte(server: FileServer) -> None:
     server.content = CONTENT[:-1] + b"x"
 
 
+def lengthen_secretly(server: FileServer) -> None:
+    server.content, server.length = CONTENT * 10, False
+
+
 def shorten(server: FileServer) -> None:
     server.content = CONTENT[:-1]
+
+
+def shorten_below_the_part(server: FileServer) -> None:
+    server.content = CONTENT[: HALF // 2]
 
 
 def lengthen(server: FileServer) -> None:
     server.content = CONTENT + b"more"
 
 
-def lengthen_secretly(server: FileServer) -> None:
-    server.content, server.length = CONTENT * 10, False
+def put_a_page_there(server: FileServer) -> None:
+    server.page, server.length = True, False
 
 
-@pytest.mark.parametrize("change", [change_a_byte, shorten, lengthen, lengthen_secretly])
-@pytest.mark.parametrize("resumed", [False, True])
-def test_another_file_at_the_address_leaves_nothing(
-    server: FileServer, folder: Path, change: Callable[[FileServer], None], resumed: bool
-) -> None:
-    if resumed:
-        start_download(server, folder)
+WRONG = [change_a_byte, lengthen_secretly, shorten, shorten_below_the_part, lengthen, put_a_page_there]
+
+
+@pytest.mark.parametrize("change", WRONG)
+def test_another_file_at_the_address_leaves_nothing(server: FileServer, folder: Path, change: Callable[[FileServer], None]) -> None:
+    model = server.model()
     change(server)
     with pytest.raises(errors.DownloadError, match="gives another file than the known one"):
-        download(server.model(CONTENT), folder)
+        download(model, folder)
     assert files(folder) == {}
 
 
-def test_a_file_that_became_shorter_than_the_part_leaves_nothing(server: FileServer, folder: Path) -> None:
+@pytest.mark.parametrize("change", WRONG)
+def test_another_file_at_the_address_never_completes_a_part(server: FileServer, folder: Path, change: Callable[[FileServer], None]) -> None:
+    model = server.model()
     start_download(server, folder)
-    server.content = CONTENT[: HALF // 2]
-    with pytest.raises(errors.DownloadError, match="gives another file"):
-        download(server.model(CONTENT), folder)
-    assert files(folder) == {}
+    kept = files(folder)
+    change(server)
+    with pytest.raises(errors.DownloadError, match="gives another file than the known one"):
+        download(model, folder)
+    assert files(folder) == ({} if change in (change_a_byte, lengthen_secretly) else kept)
 
 
 def test_a_missing_file_is_reported(server: FileServer, folder: Path) -> None:
