@@ -8,8 +8,8 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..span_arch import Settings, sizes
-from ..span_arch.engine.precision import PRECISIONS
-from ..span_arch.image_ops.resize import FILTERS
+from ..span_arch.engine.settings import PRECISIONS
+from ..span_arch.image_ops.choices import FILTERS
 from . import _host
 
 MODEL_SCALE = "model scale"

@@ -13,7 +13,7 @@ from . import _host
 
 
 class LoadSPANModel(io.ComfyNode):
-    """A node that loads a network of the SPAN family, built in or from a file."""
+    """A node that loads an upscale model, built in or from a file."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -21,8 +21,8 @@ class LoadSPANModel(io.ComfyNode):
             node_id="LoadSPANModel",
             display_name="Load SPAN Model",
             category="loaders",
-            description="Load a super-resolution network of the SPAN family, built in or from a file. The model works in every node that "
-            "takes an upscale model.",
+            description="Load a super-resolution network, built in or from a file: of the SPAN family, or any other upscale model such as "
+            "ESRGAN or DAT. The model works in every node that takes an upscale model.",
             inputs=[
                 io.Combo.Input(
                     "model_name",
@@ -54,7 +54,9 @@ class LoadSPANModel(io.ComfyNode):
                 )
             ],
         )
-        return _host.with_aliases(schema, "upscaler", "upscale model", "super-resolution", "SPANPlus", "SPANF", "ESPAN", "ncnn", "ONNX")
+        return _host.with_aliases(
+            schema, "upscaler", "upscale model", "super-resolution", "SPANPlus", "SPANF", "ESPAN", "ESRGAN", "ncnn", "ONNX"
+        )
 
     @classmethod
     def fingerprint_inputs(cls, model_name: str, **others: str) -> str:

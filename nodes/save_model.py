@@ -22,7 +22,7 @@ _FORMATS: dict[str, tuple[str, Form]] = {
 
 
 class SaveSPANModel(io.ComfyNode):
-    """A node that saves a network of the SPAN family for this pack or another program."""
+    """A node that saves an upscale model for this pack or another program."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -30,12 +30,12 @@ class SaveSPANModel(io.ComfyNode):
             node_id="SaveSPANModel",
             display_name="Save SPAN Model",
             category="loaders",
-            description="Save a network of the SPAN family to the output folder, for this pack or another program. The node keeps the file "
-            "only if it reproduces the model.",
+            description="Save an upscale model to the output folder, for this pack or another program. The node keeps the file only if it "
+            "reproduces the model.",
             is_output_node=True,
             hidden=[io.Hidden.unique_id],
             inputs=[
-                io.UpscaleModel.Input("upscale_model", tooltip="Model of the SPAN family to save."),
+                io.UpscaleModel.Input("upscale_model", tooltip="Model to save. Models outside the SPAN family need safetensors or pth."),
                 io.String.Input(
                     "filename_prefix",
                     default="upscale_models/SPAN",

@@ -5,8 +5,8 @@
     │   ├── CheckpointNotFoundError    the file or the named model does not exist
     │   ├── BrokenCheckpointError      the file is empty, truncated, a web page, or half of an ncnn pair
     │   ├── UnsafeCheckpointError      the file is a pickle that would run code
-    │   ├── UnknownArchitectureError   the weights belong to a network outside the SPAN family
-    │   └── WeightsError               tensors of a SPAN-family network are missing, misshapen or not finite
+    │   ├── UnknownArchitectureError   the weights belong to nothing that upscales an image
+    │   └── WeightsError               tensors of a network are missing, misshapen or not finite
     ├── DownloadError                  a known model cannot be downloaded
     ├── ImageError                     an image has a size, shape or content that cannot be upscaled
     ├── VideoError                     a video cannot be read, or no installed encoder can write it
@@ -49,11 +49,11 @@ class UnsafeCheckpointError(CheckpointError):
 
 
 class UnknownArchitectureError(CheckpointError):
-    """The weights are readable, but belong to a network outside the SPAN family."""
+    """The weights are readable, but belong to nothing that upscales an image."""
 
 
 class WeightsError(CheckpointError):
-    """Tensors of a SPAN-family network are missing, misshapen or not finite."""
+    """Tensors of a network are missing, misshapen or not finite."""
 
 
 class DownloadError(SpanArchError):

@@ -49,7 +49,7 @@ LAYERS = (
     ("checkpoints", "image_ops", "image_files"),
     ("models",),
     ("engine",),
-    ("upscale",),
+    ("upscaling",),
     ("video", "training"),
     ("batch",),
     ("cluster",),
@@ -109,7 +109,7 @@ def test_a_file_name_appears_once() -> None:
     assert [name for name, count in Counter(names).items() if count > 1 and not name.startswith("__")] == []
 
 
-VERBS = ("describe", "load", "save", "upscale")
+VERBS = ("describe", "load", "save")
 
 
 def test_no_function_but_the_public_verbs_shares_its_modules_name() -> None:

@@ -1,11 +1,12 @@
 """Every change to state that the whole process shares: torch's threads, the allocator, environment, signals, logging and standard streams.
 
 No other module of the library changes such state. Except where noted, each change lasts as long as its ``with`` block. Threads that run
-at the same time see it too, so blocks are kept short.
+at the same time see it too, so blocks are kept short. The functions for torch import it, because the command line handles signals first.
 """
 
 from __future__ import annotations
 
+import gc
 import io
 import logging
 import os
@@ -15,8 +16,10 @@ import warnings
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 KEPT_BY_ALLOCATOR = 32 << 20
 """The largest block, in bytes, that glibc keeps for reuse when it is freed. Larger ones are mapped page by page every time."""
@@ -31,11 +34,15 @@ def keep_freed_blocks(device: torch.device) -> None:
     this allocates and frees one such block. Its pages are never touched, so it costs nothing. It has no effect on other allocators.
     """
     if device.type == "cpu":
+        import torch
+
         torch.empty(KEPT_BY_ALLOCATOR - (1 << 20), dtype=torch.uint8)
 
 
 def set_torch_threads(count: int) -> None:
     """Set how many threads torch computes with, for the calling thread and for threads started later. This lasts until the next call."""
+    import torch
+
     torch.get_num_threads()  # the first call in a thread resets its count, so it has to come before the count is set
     torch.set_num_threads(count)
 
@@ -83,6 +90,22 @@ def ignored_warnings() -> Generator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
+
+
+@contextmanager
+def paused_collection() -> Generator[None]:
+    """Import large packages without garbage collection, which would search their objects again and again, and find nothing.
+
+    Afterwards no collection searches what exists by then. This lasts, so it is for programs and not for libraries.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if enabled:
+            gc.enable()
 
 
 @contextmanager

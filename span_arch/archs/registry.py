@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from spandrel import MAIN_REGISTRY
+from spandrel import MAIN_REGISTRY, ArchSupport
 from torch import Tensor
 
 from .._util.text import join_words
@@ -45,13 +45,25 @@ def require_architecture(state: Mapping[str, Tensor], subject: str = "The state 
     raise UnknownArchitectureError(f"{subject} is not a SPAN-family checkpoint. {reason}")
 
 
-def _kind_of(state: Mapping[str, Tensor]) -> str | None:
-    """Say what a foreign file is and what to do with it, or return None for an unknown one."""
+def detect_other(state: Mapping[str, Tensor]) -> ArchSupport | None:
+    """Return the first architecture outside the family that spandrel knows and that recognises a state dict."""
     ours = SPANDREL_IDS | {"SPAN"}
     others = (support for support in MAIN_REGISTRY.architectures("detection") if support.architecture.id not in ours)
-    upscaler = next((support.architecture.name for support in others if support.detect(dict(state))), None)
-    if upscaler is not None:
-        return f"It is {upscaler}: load it with 'Load Upscale Model' in ComfyUI or with spandrel in Python, and upscale with that model."
+    return next((support for support in others if _recognises(support, state)), None)
+
+
+def _recognises(support: ArchSupport, state: Mapping[str, Tensor]) -> bool:
+    try:
+        return support.detect(dict(state))
+    except Exception:  # shapes that no network has may raise anything
+        return False
+
+
+def _kind_of(state: Mapping[str, Tensor]) -> str | None:
+    """Say what a foreign file is and what to do with it, or return None for an unknown one."""
+    other = detect_other(state)
+    if other is not None:
+        return f"It is {other.architecture.name}, another architecture. Open its .safetensors or .pth file with span_arch.load."
     return explain_foreign(state)
 
 

@@ -11,11 +11,18 @@
 Jobs and outcomes can be pickled. `run_job` runs a single job.
 """
 
-from .file_kinds import Formats, default_codec, parse_formats
-from .find_inputs import Found, find
-from .inspect_inputs import Estimate, Forecast, estimate, forecast
-from .job import Job, Outcome
-from .run_jobs import run_job, upscale_jobs
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .._util.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from .file_kinds import Formats, default_codec, parse_formats
+    from .find_inputs import Found, find
+    from .inspect_inputs import Estimate, Forecast, estimate, forecast
+    from .job import Job, Outcome
+    from .run_jobs import run_job, upscale_jobs
 
 __all__ = [
     "Estimate",
@@ -32,3 +39,14 @@ __all__ = [
     "run_job",
     "upscale_jobs",
 ]
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        ".file_kinds": ("Formats", "default_codec", "parse_formats"),
+        ".find_inputs": ("Found", "find"),
+        ".inspect_inputs": ("Estimate", "Forecast", "estimate", "forecast"),
+        ".job": ("Job", "Outcome"),
+        ".run_jobs": ("run_job", "upscale_jobs"),
+    },
+)

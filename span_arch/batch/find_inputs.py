@@ -15,6 +15,8 @@ from .file_kinds import Formats, is_supported
 
 SourceAndTarget = tuple[Path, Path]
 
+_JPEG = (".jpg", ".jpeg", ".jpe", ".jfif")
+
 
 @dataclass(frozen=True)
 class Found:
@@ -67,6 +69,21 @@ def find(inputs: Sequence[Path | str], output: Path | str, *, recursive: bool = 
     return Found(tuple(_distinct(pairs)), True, tuple(search.ignored), tuple(search.errors))
 
 
+def output_beside(source: Path, label: str, formats: Formats | None = None) -> Path:
+    """Return the output for a single input that has none: next to it, with ``label`` after its name.
+
+    A folder gets a folder. A file keeps its format as in `find`, but JPEG becomes PNG, so that it does not lose quality again.
+    """
+    source = source if source.name not in ("", "..") else Path(os.path.abspath(source))  # noqa: PTH100 (resolve would follow links)
+    if _file_type(source) == stat.S_IFDIR:
+        return source.with_name(f"{source.name}{label}")
+    formats = formats or Formats()
+    target = formats.target_name(source)
+    if formats.images is None and target.suffix.lower() in _JPEG:
+        target = target.with_suffix(".png")
+    return target.with_name(f"{source.stem}{label}{target.suffix}")
+
+
 @dataclass
 class _Search:
     """A search through the inputs, with the files that it ignored and the errors that it met."""
@@ -106,13 +123,18 @@ class _Search:
 
 def _expand_patterns(inputs: Sequence[Path | str]) -> Iterator[Path]:
     for name in map(str, inputs):
-        if not glob.has_magic(name) or os.path.lexists(name):
+        if not is_pattern(name):
             yield Path(name)
             continue
         matches = sorted(glob.glob(name, recursive=True))  # noqa: PTH207 (Path.glob takes no absolute patterns)
         if not matches:
             raise ImageError(f"No file matches the pattern {name}. Check the folder, and upper and lower case.")
         yield from map(Path, matches)
+
+
+def is_pattern(name: str) -> bool:
+    """Return True for a shell pattern, unless a file has that very name."""
+    return glob.has_magic(name) and not os.path.lexists(name)
 
 
 def _names_a_folder(output: Path | str) -> bool:

@@ -20,7 +20,7 @@ from ..errors import SpanArchError
 from ..image_files import Animation, AnimationFrame, ImageInfo, check_fits, check_format, read_images, write_images
 from ..image_ops.sizes import Pair, route
 from ..models.build import Model
-from ..upscale import upscale_frames
+from ..upscaling import upscale_frames
 from .inspect_inputs import result_channels
 from .job import Job, Outcome, check_target, failed
 

@@ -17,7 +17,7 @@ from ..image_ops.channels import Channels
 from ..image_ops.sizes import Pair, route
 from ..image_ops.transparency import composed_channels
 from ..models.build import Model
-from ..upscale import upscale_frames
+from ..upscaling import upscale_frames
 from ..video import probe
 from ..video.codecs import encoders
 from .job import Job

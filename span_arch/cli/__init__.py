@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from .._util.process import interruptible
 from ..errors import SpanArchError
-from . import convert_command, evaluate_command, get_command, info_command, models_command, upscale_command
+from . import completion_command, convert_command, evaluate_command, get_command, info_command, models_command, upscale_command
 from .exit_codes import ExitCode
 
 _COMMANDS: dict[str, Callable[[], argparse.ArgumentParser]] = {
@@ -17,7 +17,13 @@ _COMMANDS: dict[str, Callable[[], argparse.ArgumentParser]] = {
     "convert": convert_command.build_parser,
     "models": models_command.build_parser,
     "get": get_command.build_parser,
+    "completion": lambda: completion_command.build_parser(_parsers),
 }
+"""The commands by name. Their modules import torch only when they run, so that help and mistakes are answered at once."""
+
+
+def _parsers() -> dict[str, argparse.ArgumentParser]:
+    return {"": upscale_command.build_parser()} | {name: build() for name, build in _COMMANDS.items()}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import get_args
-
-import torch
 
 from .._util.files import check_output
-from ..models.save import Form, save
 from .model_options import add_model, load_model
 
 
@@ -29,7 +25,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--form",
-        choices=get_args(Form),
+        choices=("fused", "training"),
         default="fused",
         help="'training' writes the unfused form that spandrel, chaiNNer and ComfyUI's own loader need, as .safetensors or .pth "
         "(default: fused)",
@@ -42,8 +38,12 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _run(options: argparse.Namespace) -> int:
     check_output(options.output, overwrite=options.overwrite)
-    dtype = getattr(torch, options.dtype) if options.dtype else None
     model = load_model(options)
+    import torch
+
+    from ..models.save import save
+
+    dtype = getattr(torch, options.dtype) if options.dtype else None
     save(model, options.output, form=options.form, dtype=dtype, overwrite=options.overwrite)
-    print(f"{options.output}: {model.record.name} x{model.scale}, {options.form} form, checked against the model")
+    print(f"{options.output}: {model.architecture.name} x{model.scale}, {options.form} form, checked against the model")
     return 0

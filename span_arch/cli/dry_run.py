@@ -8,10 +8,10 @@ from ..batch import Forecast, Job, estimate, forecast
 from ..batch.job import describe_sizes
 from ..engine.context import Context
 from ..errors import SpanArchError
-from ..models.build import FamilyModel
+from ..models.build import Model
 
 
-def print_forecast(model: FamilyModel, jobs: Sequence[Job], context: Context) -> list[tuple[Job, SpanArchError]]:
+def print_forecast(model: Model, jobs: Sequence[Job], context: Context) -> list[tuple[Job, SpanArchError]]:
     """Print the sizes of each job and the time for all jobs. Write no file.
 
     Returns:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import argparse
 from collections.abc import Collection
 from pathlib import Path
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from ..engine.settings import Settings
 from ..errors import ImageError
-from ..image_files import read_image
-from ..image_ops.metrics import Quality, quality
-from ..models.build import Model
-from ..upscale import upscale
 from .model_options import add_ensemble, add_model, add_precision, load_model
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..image_ops.metrics import Quality
+    from ..models.build import Model
 
 _HR, _LR = "_HR", "_LR"
 
@@ -35,6 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _run(options: argparse.Namespace) -> int:
     settings = Settings(precision=options.precision, ensemble=options.ensemble)
+    _pairs(options.folder)  # faults of the folder are reported before the model is loaded
     results = evaluate(load_model(options), options.folder, settings)
     width = max(map(len, [*results, "mean"]))
     print(f"{'':<{width}}  PSNR/dB    SSIM")
@@ -49,6 +51,10 @@ def evaluate(model: Model, folder: Path, settings: Settings | None = None) -> di
     Raises:
         ImageError: the folder does not exist, it has no complete pairs, or an original does not have the size of the result.
     """
+    from ..image_files import read_image
+    from ..image_ops.metrics import quality
+    from ..upscaling import upscale
+
     results: dict[str, Quality] = {}
     for name, small, large in _pairs(folder):
         result = upscale(model, _rgb(read_image(small).image), settings)[0]
@@ -66,6 +72,8 @@ def evaluate(model: Model, folder: Path, settings: Settings | None = None) -> di
 
 def mean(results: Collection[Quality]) -> Quality:
     """Return the mean of PSNR and of SSIM."""
+    from ..image_ops.metrics import Quality
+
     return Quality(sum(one.psnr for one in results) / len(results), sum(one.ssim for one in results) / len(results))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 
-from ..models.describe import describe
 from .model_options import add_model, load_model
 
 
@@ -19,5 +18,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> int:
-    print(describe(load_model(options)))
+    model = load_model(options)
+    from ..models.describe import describe
+
+    print(describe(model))
     return 0

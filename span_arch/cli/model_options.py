@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from .._util.process import paused_collection
 from .._util.text import join_words
-from ..engine.precision import PRECISIONS
-from ..models.build import FamilyModel
-from ..models.load import load
-from ..models.model_files import builtin_names
+from ..archs.normalisation import parse_normalisation
+from ..engine.settings import PRECISIONS
+from ..models.model_files import builtin_names, find_model
+
+if TYPE_CHECKING:
+    from ..models.build import Model
 
 
 def add_model(parser: argparse.ArgumentParser, name: str, **settings: Any) -> None:
@@ -41,10 +44,14 @@ def add_ensemble(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ensemble", action="store_true", help="best quality: average eight orientations, for eight times the work")
 
 
-def load_model(options: argparse.Namespace) -> FamilyModel:
+def load_model(options: argparse.Namespace) -> Model:
     """Load the model that the options select.
 
     Raises:
         SpanArchError: the model cannot be loaded (see `load`).
     """
+    find_model(options.model)  # a wrong name or normalisation is reported before torch is imported, which takes seconds
+    parse_normalisation(options.normalise)
+    with paused_collection():
+        from ..models.load import load
     return load(options.model, normalise=options.normalise)

@@ -1,39 +1,25 @@
-"""``span-upscale``: upscale images and videos, one or many."""
+"""``span-upscale``: the options to upscale images and videos, and the checks that need neither torch nor the model."""
 
 from __future__ import annotations
 
 import argparse
-import sys
-import time
-from collections import Counter
-from collections.abc import Callable, Generator, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
-from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
+import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-import torch
-
-from .._util.memory import best_device
-from .._util.process import deferred_interrupt
-from .._util.text import first_line, join_words
-from ..batch import Found, Job, Outcome, default_codec, find, parse_formats, upscale_jobs
-from ..cluster import upscale_on_ray
-from ..engine.context import Context
-from ..engine.report import Report
-from ..errors import OptionError
-from ..models.build import FamilyModel
-from ..video import VideoSettings
+from .._util.files import check_output
+from .._util.process import paused_collection
+from .._util.text import join_words
+from ..batch import Formats, Found, find, parse_formats
+from ..batch.find_inputs import is_pattern, output_beside
+from ..errors import ImageError, OptionError
+from ..image_ops.sizes import Factor, Size
 from ..video.codecs import AUTO, CODECS
-from .dry_run import print_forecast
-from .exit_codes import ExitCode
 from .model_options import add_model, load_model
-from .progress_bars import ProgressBars
 from .upscale_options import add_settings, parse_settings
 
 _DEFAULT_MODEL = "spanx4_ch52"
-_Upscale = Callable[[FamilyModel, Sequence[Job], Context], Generator[Outcome]]
-_Started = tuple[ProgressBars, Generator[Outcome]]
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -42,20 +28,21 @@ def build_parser() -> argparse.ArgumentParser:
         prog="span-upscale",
         description="Upscale images and videos with a network of the SPAN family.",
         epilog="Other commands: 'span-upscale info MODEL' describes a model, 'span-upscale convert MODEL OUTPUT' writes it for another "
-        "program, and 'span-upscale evaluate DIR --model MODEL' measures PSNR and SSIM on a benchmark. Each has its own --help.",
+        "program, 'span-upscale evaluate DIR --model MODEL' measures PSNR and SSIM on a benchmark, and 'span-upscale completion SHELL' "
+        "prints a completion script. Each has its own --help.",
     )
     parser.add_argument(
         "inputs", nargs="+", metavar="INPUT", help="an image, an animation, a video, a folder of these, or a pattern such as 'scans/*.png'"
     )
     parser.add_argument(
         "output",
+        nargs="?",
         metavar="OUTPUT",
-        help="for a single file, the file to write; its suffix selects the format. Otherwise a folder, in which files keep their names",
+        help="for a single file, the file to write; its suffix selects the format. Otherwise a folder, in which files keep their names. "
+        "A single INPUT needs no OUTPUT: the result of photo.jpg is then photo_x4.png, and that of the folder scans is scans_x4",
     )
     add_model(parser, "--model", default=_DEFAULT_MODEL)
-    parser.add_argument(
-        "--device", type=_device, metavar="NAME", help="device to compute on, such as cuda:1 or cpu (default: a GPU, if any)"
-    )
+    parser.add_argument("--device", metavar="NAME", help="device to compute on, such as cuda:1 or cpu (default: a GPU, if any)")
     parser.add_argument(
         "--ray",
         metavar="ADDRESS",
@@ -67,7 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_formats(parser)
     parser.add_argument("--dry-run", action="store_true", help="print the size of every result and an estimate of the time; write nothing")
     parser.add_argument("-v", "--verbose", action="store_true", help="name every file that is done, skipped or ignored")
-    parser.add_argument("--version", action="version", version=f"span-upscale {_version()}")
+    parser.add_argument("--version", action=_PrintVersion)
     parser.set_defaults(run=run)
     return parser
 
@@ -112,8 +99,12 @@ def _add_formats(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(options: argparse.Namespace, *, upscale: _Upscale = upscale_jobs) -> int:
-    """Run the command and return its exit code. `upscale` runs jobs on this machine."""
+def run(options: argparse.Namespace, **replaced: Any) -> int:
+    """Run the command and return its exit code. `replaced` goes to `upscale_files`.
+
+    Mistakes that show without the model are reported first, because importing torch and spandrel takes seconds.
+    """
+    inputs, output = _split(options)
     formats, settings = parse_formats(options.format), parse_settings(options)
     if options.quality is not None and not 1 <= options.quality <= 100:
         raise OptionError(f"The quality is {options.quality}. Expected 1 to 100.")
@@ -121,113 +112,61 @@ def run(options: argparse.Namespace, *, upscale: _Upscale = upscale_jobs) -> int
         raise OptionError(
             "--device cannot be used with --ray, because each machine of a cluster uses its best device. Leave one of them out."
         )
-    found = find(options.inputs, options.output, recursive=options.recursive, formats=formats)
+    found = None if output is None else _find(inputs, output, options, formats)
+    _check_sources(inputs if found is None else [source for source, _ in found.pairs])
+    if found is not None and not found.folder and options.existing == "keep" and not options.resume and not options.dry_run:
+        check_output(found.pairs[0][1], overwrite=False)
+    model = load_model(options)
+    if found is None:  # the name of the result states the scale of the model
+        beside = output_beside(Path(inputs[0]), _label(settings.size, model.scale), formats)
+        found = find(inputs, beside, recursive=options.recursive, formats=formats)
+    with paused_collection():
+        from .file_runner import upscale_files
+    return upscale_files(options, settings, found, model, **replaced)
+
+
+def _split(options: argparse.Namespace) -> tuple[list[str], str | None]:
+    """Return inputs and output. The parser counts the last argument among the inputs."""
+    *inputs, last = options.inputs
+    if inputs:
+        return inputs, last
+    if not is_pattern(last):
+        return [last], None
+    raise OptionError(f"The pattern {last} needs a folder for the results. Add an OUTPUT.")
+
+
+def _find(inputs: Sequence[str], output: str, options: argparse.Namespace, formats: Formats) -> Found:
+    found = find(inputs, output, recursive=options.recursive, formats=formats)
     if options.format and not found.folder:
-        raise OptionError(f"--format needs a folder to write to, but {options.output} is a file. Change its suffix, or name a folder.")
-    existing = "skip" if options.resume and options.existing == "keep" else options.existing
-    jobs = [
-        Job(source, target, settings, options.quality, _video_settings(options, target), existing, options.resume, found.folder)
-        for source, target in found.pairs
-    ]
-    model, reports = load_model(options), list[Report]()
-    context = Context(options.device or best_device(), report=reports.append)
-    if options.dry_run:
-        return _dry_run(model, jobs, found, context, verbose=options.verbose)
-    started = _started(model, jobs, context, options.ray, upscale)
-    return _upscale_all(jobs, started, found, verbose=options.verbose) if found.folder else _upscale_one(jobs[0], started, reports)
+        raise OptionError(f"--format needs a folder to write to, but {output} is a file. Change its suffix, or name a folder.")
+    return found
 
 
-@contextmanager
-def _started(model: FamilyModel, jobs: Sequence[Job], context: Context, ray: str | None, upscale: _Upscale) -> Generator[_Started]:
-    """Start the jobs on this machine or, if `ray` is an address, on a cluster."""
-    with ExitStack() as stack:
-        # A cluster may be waited for at any point, so a signal interrupts it at once. Here, it first lets the helper threads end.
-        check = stack.enter_context(deferred_interrupt()) if ray is None else None
-        bars = stack.enter_context(ProgressBars(len(jobs), check))
-        here = replace(context, progress=bars.show)
-        outcomes = upscale(model, jobs, here) if ray is None else upscale_on_ray(model, jobs, address=ray)
-        yield bars, stack.enter_context(closing(outcomes))
+def _check_sources(sources: Sequence[Path | str]) -> None:
+    """Raise an ImageError if none of the sources exists. Single missing ones among others are listed with the failures."""
+    if sources and not any(map(os.path.lexists, sources)):
+        raise ImageError(f"There is no file {join_words(sources[:4])}. Check the names and the folder.")
 
 
-def _upscale_one(job: Job, started: AbstractContextManager[_Started], reports: Sequence[Report]) -> int:
-    with started as (_, stream):
-        (outcome,) = stream
-    if outcome.error is not None:
-        raise outcome.error
-    print(f"{job.target}: {' '.join([str(reports[0]), *outcome.notes])}" if reports else outcome)
-    return ExitCode.DONE
+def _label(size: Size | None, scale: int) -> str:
+    """Return what the name of a result adds to that of its source."""
+    if size is not None and not isinstance(size, Factor):
+        return "_upscaled"
+    return f"_x{scale if size is None else size.factor:g}"
 
 
-def _upscale_all(jobs: Sequence[Job], started: AbstractContextManager[_Started], found: Found, *, verbose: bool) -> int:
-    outcomes: list[Outcome] = []
-    begin, stopped = time.perf_counter(), False
-    try:
-        with started as (bars, stream):
-            for outcome in stream:
-                outcomes.append(outcome)
-                bars.finish_file()
-                if verbose and outcome.error is None:
-                    bars.print(str(outcome))
-    except KeyboardInterrupt:
-        stopped = True
-    _print_summary(outcomes, found, time.perf_counter() - begin, verbose=verbose)
-    left = len(jobs) - len(outcomes)
-    if stopped:
-        print(f"span-upscale: stopped; finished files are kept, and {left} of {len(jobs)} files are left.", file=sys.stderr)
-    elif left:
-        print(f"span-upscale: the disk is full; {left} of {len(jobs)} files were not tried.", file=sys.stderr)
-    code = _print_failures([str(outcome) for outcome in outcomes if outcome.error is not None], found)
-    return ExitCode.STOPPED if stopped else code
+class _PrintVersion(argparse.Action):
+    """Look the version up only when the user asks for it."""
 
+    def __init__(self, option_strings: Sequence[str], dest: str) -> None:
+        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, default=argparse.SUPPRESS, help="print the version and exit")
 
-def _dry_run(model: FamilyModel, jobs: Sequence[Job], found: Found, context: Context, *, verbose: bool) -> int:
-    failing = print_forecast(model, jobs, context)
-    if failing and not found.folder:
-        raise failing[0][1]
-    _print_ignored(found, verbose=verbose)
-    return _print_failures([f"{job.source}: {error}" for job, error in failing], found)
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from importlib.metadata import PackageNotFoundError, version
 
-
-def _print_summary(outcomes: Sequence[Outcome], found: Found, seconds: float, *, verbose: bool) -> None:
-    counts = Counter(outcome.state for outcome in outcomes)
-    parts = [f"{counts[state]} {state}" for state in ("done", "skipped", "failed") if counts[state] or state == "done"]
-    speed = f" ({counts['done'] / seconds:.1f} files/s)" if counts["done"] else ""
-    print(f"{', '.join(parts)} in {seconds:.1f} s{speed}.")
-    _print_ignored(found, verbose=verbose)
-
-
-def _print_ignored(found: Found, *, verbose: bool) -> None:
-    if verbose:
-        for path in found.ignored:
-            print(f"{path}: ignored because it is not an image or a video.")
-    elif found.ignored:
-        print(f"Ignored files of other kinds: {len(found.ignored)} (-v names them).")
-
-
-def _print_failures(failures: Sequence[str], found: Found) -> ExitCode:
-    """Print what failed, with the reasons, and return the exit code."""
-    lines = [*map(str, found.errors), *failures]
-    if not lines:
-        return ExitCode.DONE
-    print("\n  ".join([f"span-upscale: {len(lines)} failed:", *lines]), file=sys.stderr)
-    return ExitCode.SOME_FAILED
-
-
-def _video_settings(options: argparse.Namespace, target: Path) -> VideoSettings:
-    return VideoSettings(options.codec or default_codec(target), options.video_quality, options.preset, options.pixel_format)
-
-
-def _device(text: str) -> torch.device:
-    try:
-        device = torch.device(text)
-        torch.zeros(1, device=device).cpu()
-    except (RuntimeError, AssertionError) as error:
-        raise argparse.ArgumentTypeError(f"the device {text} is not available here ({first_line(error)})") from None
-    return device
-
-
-def _version() -> str:
-    try:
-        return version("span-upscale")
-    except PackageNotFoundError:
-        return "(not installed)"
+        try:
+            number = version("span-upscale")
+        except PackageNotFoundError:
+            number = "(not installed)"
+        print(f"span-upscale {number}")
+        parser.exit()

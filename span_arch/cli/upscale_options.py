@@ -9,8 +9,7 @@ from typing import Any
 from ..engine.settings import Settings
 from ..errors import OptionError
 from ..image_ops import sizes
-from ..image_ops.resize import FILTERS
-from ..image_ops.transparency import Alpha
+from ..image_ops.choices import FILTERS, Alpha
 from .model_options import add_ensemble, add_precision
 
 

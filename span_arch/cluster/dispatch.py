@@ -10,7 +10,7 @@ from typing import Any
 from ..batch import Job, Outcome
 from ..batch.job import failed, until_disk_full
 from ..errors import ClusterError, SpanArchError
-from ..models.build import FamilyModel
+from ..models.build import Model
 from ..video import plan_segments
 from ..video.segments import FRAMES
 from .ray_connection import AUTO, ray_session
@@ -26,7 +26,7 @@ _FEWEST_BATCHES = 4
 """Batches for each worker, if there are enough images, so that all workers end at about the same time."""
 
 
-def upscale_on_ray(model: FamilyModel, jobs: Iterable[Job], *, address: str = AUTO, segment_frames: int = FRAMES) -> Generator[Outcome]:
+def upscale_on_ray(model: Model, jobs: Iterable[Job], *, address: str = AUTO, segment_frames: int = FRAMES) -> Generator[Outcome]:
     """Upscale files to files as `upscale_jobs` does, on a Ray cluster.
 
     Workers receive images in small batches and videos in segments of some seconds, which this process joins. Each worker has a GPU of its
@@ -58,9 +58,7 @@ def upscale_on_ray(model: FamilyModel, jobs: Iterable[Job], *, address: str = AU
 class Dispatcher:
     """A run of jobs on a connected cluster."""
 
-    def __init__(
-        self, ray: Any, model: FamilyModel, staging: Staging, segment_frames: int = FRAMES, weights: Weights | None = None
-    ) -> None:
+    def __init__(self, ray: Any, model: Model, staging: Staging, segment_frames: int = FRAMES, weights: Weights | None = None) -> None:
         self._ray, self._model, self._staging, self._segment_frames, self._weights = ray, model, staging, segment_frames, weights
         self._videos: dict[Path, VideoJob] = {}
         """The videos in work, by their targets."""

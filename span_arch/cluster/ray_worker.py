@@ -17,7 +17,8 @@ from ..batch import Job, Outcome, upscale_jobs
 from ..batch.job import failed
 from ..engine.context import Context
 from ..engine.report import Report
-from ..models.build import FamilyModel, from_state_dict
+from ..models.build import FamilyModel, Model, adopt, from_state_dict
+from ..models.other_families import load_other
 from ..video import Segment, VideoReport, write_segment
 
 
@@ -29,13 +30,15 @@ class Weights:
     normalisation: Normalisation | None
 
     @classmethod
-    def of(cls, model: FamilyModel) -> Weights:
+    def of(cls, model: Model) -> Weights:
         """Return the weights of a model, on the CPU."""
-        return cls({key: tensor.cpu() for key, tensor in model.model.state_dict().items()}, model.normalisation)
+        ours = adopt(model)
+        normalisation = ours.normalisation if isinstance(ours, FamilyModel) else None
+        return cls({key: tensor.cpu() for key, tensor in ours.model.state_dict().items()}, normalisation)
 
-    def build(self) -> FamilyModel:
+    def build(self) -> Model:
         """Build the model, on the CPU."""
-        return from_state_dict(self.state, normalise=self.normalisation)
+        return load_other(self.state, "The model") or from_state_dict(self.state, normalise=self.normalisation)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from ..batch import Job, Outcome
 from ..batch.job import check_target, failed
-from ..models.build import FamilyModel
+from ..models.build import Model
 from ..video import Segment
 from ..video.resumable import join_finished, mentioning_finished
 from ..video.segment_store import SegmentStore, open_store
@@ -27,7 +27,7 @@ class VideoJob:
         self._error: Exception | None = None
         self._lock = ExitStack()
 
-    def begin(self, model: FamilyModel, plan: Callable[[], list[Segment]]) -> None:
+    def begin(self, model: Model, plan: Callable[[], list[Segment]]) -> None:
         """Create or reopen the folder of the segments, and lock it until `close`.
 
         Raises:

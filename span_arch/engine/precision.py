@@ -5,16 +5,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import torch
 
-from .._util.text import join_words
 from ..errors import OptionError
 from ..models.build import FamilyModel, Model
-
-Precision = Literal["auto", "float32", "float16", "bfloat16"]
-PRECISIONS: tuple[str, ...] = get_args(Precision)
+from .settings import check_precision
 
 
 @dataclass(frozen=True)
@@ -38,12 +34,6 @@ class Arithmetic:
 
 
 FLOAT32 = Arithmetic(torch.float32)
-
-
-def check_precision(precision: str) -> None:
-    """Raise an OptionError unless the name is one of `PRECISIONS`."""
-    if precision not in PRECISIONS:
-        raise OptionError(f"The precision '{precision}' is unknown. Choose {join_words(PRECISIONS)}.")
 
 
 def arithmetic_for(

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ..image_ops.choices import Seamless
 from ..image_ops.sizes import Pair
-from ..image_ops.wrapping import Seamless, crop, wrap
+from ..image_ops.wrapping import crop, wrap
 from ..models.build import Model
 from .prepared_plan import receptive_field_of
 from .report import Method, Recovered

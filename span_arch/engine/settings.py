@@ -1,15 +1,17 @@
-"""The settings of an upscale."""
+"""The settings of an upscale. Importing this costs no torch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
+from .._util.text import join_words
 from ..errors import OptionError
-from ..image_ops.resize import Filter, check_filter
+from ..image_ops.choices import Alpha, Filter, Seamless, check_alpha, check_filter, check_seamless
 from ..image_ops.sizes import Size
-from ..image_ops.transparency import Alpha, check_alpha
-from ..image_ops.wrapping import Seamless, check_seamless
-from .precision import Precision, check_precision
+
+Precision = Literal["auto", "float32", "float16", "bfloat16"]
+PRECISIONS: tuple[str, ...] = get_args(Precision)
 
 
 @dataclass(frozen=True)
@@ -49,3 +51,9 @@ class Settings:
         check_precision(self.precision)
         check_alpha(self.alpha)
         check_seamless(self.seamless)
+
+
+def check_precision(precision: str) -> None:
+    """Raise an OptionError unless the name is one of `PRECISIONS`."""
+    if precision not in PRECISIONS:
+        raise OptionError(f"The precision '{precision}' is unknown. Choose {join_words(PRECISIONS)}.")

@@ -5,30 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-from .._util.text import join_words
-from ..errors import OptionError
+from .choices import Filter
 from .sizes import Pair
-
-Filter = Literal["lanczos", "bicubic", "area"]
-FILTERS: tuple[str, ...] = get_args(Filter)
 
 _BAND = 64
 """Rows or columns of the result that one product computes. A single matrix for all of them would be mostly zero."""
-
-
-def check_filter(name: str) -> None:
-    """Raise an error if a name is not one of `FILTERS`.
-
-    Raises:
-        OptionError: it is not.
-    """
-    if name not in FILTERS:
-        raise OptionError(f"The filter is '{name}'. Expected {join_words(FILTERS)}.")
 
 
 class Resize:

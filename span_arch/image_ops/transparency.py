@@ -7,40 +7,18 @@ colours are bled into transparent pixels first. Images are not premultiplied. Op
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, cast
 
 import torch
 from torch import Tensor
 
-from ..errors import OptionError
+from .choices import Alpha
 from .wrapping import crop, wrap
-
-Alpha = Literal["resize", "model"] | tuple[float, float, float]
-"""How to handle alpha: resize it, upscale it with the model, or compose the image over a colour (R, G and B in 0..1)."""
 
 _INVISIBLE = 1 / 510
 """Alpha that rounds to 0 in 8 bits."""
 
 _STEPS = (1, 3, 9, 27)
 """Distances of successive bleeding steps, in pixels. Together they reach 40 pixels, beyond the receptive field of SPAN."""
-
-
-def check_alpha(alpha: object) -> None:
-    """Raise an error if a setting is not one of `Alpha`.
-
-    Raises:
-        OptionError: it is not.
-    """
-    if isinstance(alpha, str):
-        valid = alpha in ("resize", "model")
-    else:
-        levels = list(cast(Sequence[object], alpha)) if isinstance(alpha, (tuple, list)) else []
-        valid = len(levels) == 3 and all(isinstance(level, (int, float)) and 0 <= level <= 1 for level in levels)
-    if not valid:
-        raise OptionError(
-            f"The alpha setting is {alpha!r}. Expected 'resize', 'model', or a colour to compose over: three numbers from 0 to 1, such as "
-            "(1, 1, 1) for white."
-        )
 
 
 def is_opaque(frame: Tensor) -> bool:

@@ -2,25 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
-
 import torch
 from torch import Tensor
-
-from ..errors import OptionError
-
-Seamless = Literal["", "x", "y", "xy"]
-"""The axes along which an image repeats. On x the left edge continues at the right edge, on y the top at the bottom."""
-
-
-def check_seamless(seamless: str) -> None:
-    """Raise an error if a setting is not one of `Seamless`.
-
-    Raises:
-        OptionError: it is not.
-    """
-    if seamless not in get_args(Seamless):
-        raise OptionError(f"The seamless axes are {seamless!r}. Expected 'x', 'y' or 'xy', or '' for an image with edges.")
 
 
 def wrap(image: Tensor, rows: int, columns: int) -> Tensor:

@@ -35,7 +35,8 @@ class Source:
     container: str
     """The container, such as ``safetensors``."""
     form: str
-    """``"training"`` if the file holds the branches of its convolutions, ``"fused"`` if it holds the merged convolutions."""
+    """``"training"`` if the file holds the branches of its convolutions, ``"fused"`` if it holds the merged convolutions.
+    Empty for networks outside the family."""
     precision: str
     """The type of the weights in the file, such as ``float16``."""
     sha256: str

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from ..streaming.receptive_field import find_receptive_field
-from .build import FamilyModel, Model, adopt, format_blocks, precision_of
+from .build import FamilyModel, Model, Source, adopt, format_blocks, precision_of
 from .catalogue import recognise
+from .other_families import source_of
 from .spandrel_compat import CalledNetwork
 
 UNKNOWN = "unknown"
@@ -81,7 +82,7 @@ def describe(model: Model) -> ModelInfo:
         precision=precision_of(model.model.parameters()) or UNKNOWN,
     )
     if not isinstance(ours, FamilyModel):
-        return replace(info, more={"tags": ", ".join(ours.tags)} if ours.tags else None)
+        return _with_source(replace(info, more={"tags": ", ".join(ours.tags)} if ours.tags else None), source_of(ours))
     info = replace(
         info,
         feature_channels=ours.hyperparameters["feature_channels"],
@@ -89,9 +90,13 @@ def describe(model: Model) -> ModelInfo:
         normalisation=str(ours.normalisation or "none"),
         normalisation_known=ours.normalisation_known,
     )
-    if (source := ours.source) is None:
+    return _with_source(info, ours.source)
+
+
+def _with_source(info: ModelInfo, source: Source | None) -> ModelInfo:
+    if source is None:
         return info
-    more = {"container": source.container, "form in the file": source.form}
+    more = {**(info.more or {}), "container": source.container, "form in the file": source.form or UNKNOWN}
     if (known := recognise(source.sha256)) is not None:
         more |= {"known as": known.label, "author": known.author, "licence": known.licence_text}
     stated = {"author": "authors", "licence": "license", "source": "source"}

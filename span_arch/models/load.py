@@ -10,18 +10,22 @@ from torch import Tensor
 
 from .. import checkpoints, errors
 from .._util.text import with_context
-from ..archs.normalisation import Normalise, parse_normalisation
+from ..archs.normalisation import Normalisation, Normalise, parse_normalisation
 from ..archs.registry import has_family_keys, require_architecture
 from ..archs.reparam import branched_blocks
 from ..checkpoints import Checkpoint
-from .build import FamilyModel, Source, from_state_dict, precision_of
+from .build import FamilyModel, Model, Source, from_state_dict, precision_of
 from .catalogue import file_sha256
 from .model_files import find_model
+from .other_families import load_other, set_source
 from .weight_names import candidate_states
 
 
-def load(name_or_path: str | Path, *, normalise: Normalise = "auto") -> FamilyModel:
-    """Load a network of the SPAN family: fused, in float32, on the CPU and in evaluation mode. No code in a file is ever run.
+def load(name_or_path: str | Path, *, normalise: Normalise = "auto") -> Model:
+    """Load an image model: in float32, on the CPU and in evaluation mode. No code in a file is ever run.
+
+    Networks of the SPAN family are fused, and their type is `FamilyModel`. Every other model that spandrel knows, such as ESRGAN, loads
+    from ``.safetensors``, ``.pth``, ``.pt`` and ``.ckpt`` if it takes nothing but an image.
 
     Args:
         name_or_path: a built-in network (see `builtin_names`), a known model in the folders of ``SPAN_MODELS``, or a file in either
@@ -45,9 +49,12 @@ def load(name_or_path: str | Path, *, normalise: Normalise = "auto") -> FamilyMo
         raise with_context(error, f"File: {name}") from error
 
 
-def _from_checkpoint(checkpoint: Checkpoint, name: str, normalise: Normalise) -> FamilyModel:
+def _from_checkpoint(checkpoint: Checkpoint, name: str, normalise: Normalisation | str | None) -> Model:
     # ComfyUI runs its nodes in inference mode. Weights made in that mode could not be used outside it.
     with torch.inference_mode(False), torch.no_grad():
+        if checkpoint.graph is None and (other := load_other(checkpoint.state, name, normalise)) is not None:
+            set_source(other, _source(checkpoint, checkpoint.state, name, form=""))
+            return other
         if checkpoint.graph is None or has_family_keys(checkpoint.state):
             require_architecture(checkpoint.state, name)  # before the file is read again for its checksum
             return _build(checkpoint, checkpoint.state, name, normalise)
@@ -64,16 +71,9 @@ def _from_checkpoint(checkpoint: Checkpoint, name: str, normalise: Normalise) ->
 
 
 def _build(checkpoint: Checkpoint, state: Mapping[str, Tensor], name: str, normalise: Normalise) -> FamilyModel:
-    path, graph = checkpoint.path, checkpoint.graph
+    graph = checkpoint.graph
     stated, where = (checkpoint.normalisation, "stated in the file") if graph is None else (graph.normalisation(), "stated in the graph")
-    source = Source(
-        name=name,
-        container=checkpoint.container,
-        form="training" if branched_blocks(state) else "fused",
-        precision=checkpoint.precision or precision_of(state.values()),
-        sha256=file_sha256(path.with_suffix(".bin") if checkpoint.container == "ncnn" else path),
-        metadata=checkpoint.metadata,
-    )
+    source = _source(checkpoint, state, name, form="training" if branched_blocks(state) else "fused")
     if graph is None and normalise != "auto":
         return from_state_dict(state, normalise=normalise, source=source)
     try:
@@ -86,3 +86,15 @@ def _build(checkpoint: Checkpoint, state: Mapping[str, Tensor], name: str, norma
     if graph is not None:
         graph.check(model.model, model.input_channels)
     return model if normalise == "auto" else from_state_dict(state, normalise=normalise, source=source)
+
+
+def _source(checkpoint: Checkpoint, state: Mapping[str, Tensor], name: str, form: str) -> Source:
+    path = checkpoint.path
+    return Source(
+        name=name,
+        container=checkpoint.container,
+        form=form,
+        precision=checkpoint.precision or precision_of(state.values()),
+        sha256=file_sha256(path.with_suffix(".bin") if checkpoint.container == "ncnn" else path),
+        metadata=checkpoint.metadata,
+    )

@@ -22,7 +22,8 @@ from ..checkpoints.safetensors_file import write_safetensors
 from ..errors import OptionError
 from .build import FamilyModel, Model, adopt, from_state_dict
 from .load import load
-from .verify import verify_here, verify_in_ncnn, verify_in_onnxruntime, verify_in_spandrel
+from .other_families import source_of
+from .verify import verify_here, verify_in_ncnn, verify_in_onnxruntime, verify_in_spandrel, verify_weights
 
 Form = Literal["fused", "training"]
 
@@ -36,14 +37,14 @@ def save(
     metadata: Mapping[str, str] | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Save a network of the family to a file, completely or not at all.
+    """Save a model to a file, completely or not at all. Models outside the family go to ``.safetensors`` and ``.pth`` as they are.
 
     The new file takes its place only after a check: the programs that it is meant for load it, run it on a small test image, and
     compare the results with the model's. This library loads ``.safetensors`` and ``.pth``, spandrel the training form of SPAN,
     onnxruntime ``.onnx``, and ncnn its pairs.
 
     Args:
-        model: a network of the family, from this or another loader. Not changed.
+        model: any spandrel image model, from this or another loader. Not changed.
         path: the file. Its suffix selects the container: ``.safetensors``, ``.pth``, ``.onnx`` (with dynamic batch, height and
             width), or ``.param``, which with its ``.bin`` is an ncnn pair, as Upscayl takes custom models.
         form: ``"fused"``, small, as challenge files are, or ``"training"``, with branches, which spandrel, chaiNNer and ComfyUI's
@@ -56,19 +57,22 @@ def save(
         overwrite: replace an existing file.
 
     Raises:
-        OptionError: the model is not of the family, an option is invalid, or the container cannot hold this network.
+        OptionError: an option is invalid, or the container cannot hold this network.
         MissingExtraError: a package that writes or verifies the container is not installed.
         VerificationError: the saved file gives another image than the model.
         OutputError: the file exists already or cannot be written.
     """
     target = Path(path)
     suffix = target.suffix.lower()
-    family = _require_family(model)
+    family = adopt(model)
     write = _WRITERS.get(suffix)
     if write is None:
         raise OptionError(f"The suffix '{target.suffix}' of {target} is unknown. Expected {join_words(list(_WRITERS))}.")
     if form not in ("fused", "training"):
         raise OptionError(f"The form '{form}' is unknown. Expected 'fused' or 'training'.")
+    if not isinstance(family, FamilyModel):
+        _save_other(family, target, form, dtype, metadata, overwrite=overwrite)
+        return
     if form == "training" and not family.record.has_training_form:
         raise OptionError(f"{family.record.name} networks have no training form, and no program reads one. Use the form 'fused'.")
     if form == "training" and suffix not in _WITH_FORMS:
@@ -122,7 +126,7 @@ def _write_safetensors(export: _Export) -> None:
 def _write_pth(export: _Export) -> None:
     with export.files[".pth"].open("wb") as file:  # given a path, torch would write the temporary name into the archive
         torch.save(export.state, file)
-    if not export.folded and load(export.files[".pth"]).normalisation != export.model.normalisation:
+    if not export.folded and getattr(load(export.files[".pth"]), "normalisation", None) != export.model.normalisation:
         raise OptionError(
             f"A .pth file cannot state the normalisation {export.model.normalisation} of this network, and loading cannot measure it. "
             "Use .safetensors."
@@ -159,17 +163,33 @@ _WRITERS: dict[str, Callable[[_Export], None]] = {
 _WITH_FORMS = (".safetensors", ".pth")
 
 
-def _require_family(model: Model) -> FamilyModel:
-    adopted = adopt(model)
-    if not isinstance(adopted, FamilyModel):
-        raise OptionError(f"This {model.architecture.name} model cannot be saved. Expected a network of the SPAN family.")
-    return adopted
+def _save_other(
+    model: Model, target: Path, form: Form, dtype: torch.dtype | None, metadata: Mapping[str, str] | None, *, overwrite: bool
+) -> None:
+    """Save the weights of a model of another family. They already are what every loader takes."""
+    name, suffix = model.architecture.name, target.suffix.lower()
+    if form == "training":
+        raise OptionError(f"{name} models have no training form. Use the form 'fused', which writes the weights as they are.")
+    if suffix not in _WITH_FORMS:
+        raise OptionError(
+            f"{target} cannot hold the {name} model: only the SPAN family has a {suffix} writer. Use {join_words(_WITH_FORMS)}."
+        )
+    state = {key: tensor.detach().cpu() for key, tensor in model.model.state_dict().items()}
+    state = {key: tensor.to(dtype) if dtype and tensor.is_floating_point() else tensor for key, tensor in state.items()}
+    facts = {**_origin(model, metadata), "architecture": name, "scale": str(model.scale)}
+    with replacing(target, overwrite=overwrite) as file:
+        if suffix == ".safetensors":
+            write_safetensors(file, state, facts)
+        else:
+            with file.open("wb") as opened:
+                torch.save(state, opened)
+        verify_weights(file, state)
 
 
-def _origin(model: FamilyModel, metadata: Mapping[str, str] | None) -> Mapping[str, str]:
-    if metadata is not None or model.source is None:
+def _origin(model: Model, metadata: Mapping[str, str] | None) -> Mapping[str, str]:
+    if metadata is not None or (source := source_of(model)) is None:
         return metadata or {}
-    return {**model.source.metadata, "source_sha256": model.source.sha256}
+    return {**source.metadata, "source_sha256": source.sha256}
 
 
 def _facts(model: FamilyModel, form: Form) -> dict[str, str]:

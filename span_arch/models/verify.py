@@ -7,7 +7,7 @@ Each check raises a `VerificationError` if the program cannot load the file or i
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -32,8 +32,17 @@ _MAX_DIFFERENCE = 1e-4
 
 def verify_here(path: Path, model: FamilyModel, *, exact: bool) -> None:
     """Load a file with this library and compare."""
-    loaded = load(path)
+    loaded = cast("FamilyModel", load(path))
     _compare("this library", model, lambda image: _run(loaded, image), exact=exact)
+
+
+def verify_weights(path: Path, state: Mapping[str, Tensor]) -> None:
+    """Load a file of a model outside the family with this library and compare the weights. Some such models add noise to each image."""
+    loaded = load(path).model.state_dict()
+    if differing := [
+        key for key, tensor in state.items() if key not in loaded or not torch.equal(loaded[key], tensor.to(loaded[key].dtype))
+    ]:
+        raise VerificationError(f"The saved file has other weights than the model, such as {differing[0]}. No file was written.")
 
 
 def verify_in_spandrel(path: Path, model: FamilyModel, *, exact: bool) -> None:

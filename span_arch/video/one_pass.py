@@ -12,7 +12,7 @@ from ..engine.context import Context
 from ..engine.report import Report, Reporter
 from ..engine.settings import Settings
 from ..models.build import Model
-from ..upscale import upscale_frames
+from ..upscaling import upscale_frames
 from .codecs import VideoSettings
 from .headroom import Headroom
 from .source import Source

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from spandrel.architectures.ESRGAN import ESRGAN
 
 import span_arch
 from span_arch import checkpoints, errors
@@ -164,7 +163,6 @@ CORPUS: list[tuple[str, Callable[[Path], object], type[errors.SpanArchError], st
     ("program.pt", torchscript, errors.CheckpointError, "TorchScript"),
     ("list.pth", pickled([1, 2, 3]), BROKEN, "no weights"),
     ("counts.pth", pickled({"epoch": 3, "lr": 0.1}), BROKEN, "'epoch'"),
-    ("esrgan.pth", pickled(ESRGAN(in_nc=3, out_nc=3, num_filters=8, num_blocks=1).state_dict()), errors.UnknownArchitectureError, "ESRGAN"),
     ("foreign.pth", pickled({"a.weight": torch.zeros(2)}), errors.UnknownArchitectureError, "'a.weight'"),
     ("nearly.pth", with_tensor("conv_cat.weight", None), errors.UnknownArchitectureError, r"closest .* SPAN, but conv_cat\.weight"),
     ("gap.pth", pickled({k: t for k, t in state().items() if "block_3" not in k}), WEIGHTS, r"lacks block_3\.c1_r"),

@@ -20,10 +20,10 @@ from span_arch import Context, Progress, Report, Settings, errors, upscale
 from span_arch.archs.spanf3 import SPANF3
 from span_arch.engine.context import Probes
 from span_arch.engine.memory_footprint import AllocationTally
-from span_arch.engine.precision import Precision
 from span_arch.engine.prepared_plan import plan_for
 from span_arch.engine.runner import MEMORY_SHARE
 from span_arch.engine.select import can_stream
+from span_arch.engine.settings import Precision
 from span_arch.engine.strip_runner import SMALLEST_COLUMNS, SMALLEST_STRIP
 from span_arch.models.build import FamilyModel
 from span_arch.streaming import Stream

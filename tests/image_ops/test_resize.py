@@ -12,7 +12,8 @@ from PIL import Image
 from torch import Tensor
 
 from span_arch.errors import OptionError
-from span_arch.image_ops.resize import FILTERS, Filter, Resize, check_filter
+from span_arch.image_ops.choices import FILTERS, Filter, check_filter
+from span_arch.image_ops.resize import Resize
 
 PILLOWS = {"lanczos": Image.Resampling.LANCZOS, "bicubic": Image.Resampling.BICUBIC, "area": Image.Resampling.BOX}
 
