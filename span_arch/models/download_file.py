@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from .._util.extras import require_extra
 from .._util.files import make_folder, output_error
 from .._util.process import log_level
@@ -124,6 +122,8 @@ class _Resuming:
             raise requests.exceptions.ChunkedEncodingError
 
     def _write(self, response: Any, start: int) -> None:
+        from tqdm import tqdm  # only here, so that the command line starts fast
+
         bar: Any = tqdm(total=self.size, initial=start, unit="B", unit_scale=True, desc=self.part.stem, dynamic_ncols=True, disable=None)
         with bar, self.part.open("ab" if start else "wb") as file:
             for chunk in response.iter_content(_CHUNK):
