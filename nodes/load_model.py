@@ -7,6 +7,8 @@ from comfy_api.latest import io
 from ..span_arch import builtin_names, load
 from ..span_arch.archs.normalisation import IMAGENET, NAMED
 from ..span_arch.checkpoints.model_metadata import normalisation_text
+from ..span_arch.errors import CheckpointNotFoundError
+from ..span_arch.models.catalogue import find_known
 from . import _host
 
 
@@ -78,6 +80,21 @@ class LoadSPANModel(io.ComfyNode):
         return " ".join([model_name, *(f"{file.st_mtime_ns} {file.st_size}" for file in files)])
 
     @classmethod
+    def validate_inputs(cls, model_name: str = "") -> bool | str:
+        """Return True, or what to do about a model that is missing. The host gives no name if another node provides it."""
+        if not model_name or model_name in builtin_names() or _host.model_path(model_name) is not None:
+            return True
+        known = find_known(model_name)
+        if known is None or known.builtin:
+            return f"{model_name} is not in models/upscale_models. Put the file there and press R, or choose another model."
+        return (
+            f"{model_name} is not in models/upscale_models. It is {known.name} by {known.author}, licence: {known.licence_text}. "
+            f"Download it from {known.page} into that folder, press R and choose it."
+        )
+
+    @classmethod
     def execute(cls, model_name: str, normalise: str = "auto", mean_and_range: str = "") -> io.NodeOutput:
+        if isinstance(problem := cls.validate_inputs(model_name), str):  # some hosts do not validate
+            raise CheckpointNotFoundError(problem)
         model = load(_host.model_path(model_name) or model_name, normalise=mean_and_range if normalise == "custom" else normalise)
         return io.NodeOutput(_host.manage(model), ui=_host.show_text(model.warning, cls))

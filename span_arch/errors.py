@@ -2,11 +2,12 @@
 
     SpanArchError
     ├── CheckpointError                no model can be loaded from a file or a name
-    │   ├── CheckpointNotFoundError    the file or the built-in network does not exist
+    │   ├── CheckpointNotFoundError    the file or the named model does not exist
     │   ├── BrokenCheckpointError      the file is empty, truncated, a web page, or half of an ncnn pair
     │   ├── UnsafeCheckpointError      the file is a pickle that would run code
     │   ├── UnknownArchitectureError   the weights belong to nothing that upscales an image
     │   └── WeightsError               tensors of a network are missing, misshapen or not finite
+    ├── DownloadError                  a known model cannot be downloaded
     ├── ImageError                     an image has a size, shape or content that cannot be upscaled
     ├── VideoError                     a video cannot be read, or no installed encoder can write it
     ├── OptionError                    a setting is outside its range
@@ -36,7 +37,7 @@ class CheckpointError(SpanArchError):
 
 
 class CheckpointNotFoundError(CheckpointError):
-    """The file or the built-in network does not exist."""
+    """The file or the named model does not exist."""
 
 
 class BrokenCheckpointError(CheckpointError):
@@ -53,6 +54,10 @@ class UnknownArchitectureError(CheckpointError):
 
 class WeightsError(CheckpointError):
     """Tensors of a network are missing, misshapen or not finite."""
+
+
+class DownloadError(SpanArchError):
+    """A known model cannot be downloaded, or its address gives another file."""
 
 
 class ImageError(SpanArchError):

@@ -19,7 +19,7 @@ from span_arch.cli.exit_codes import ExitCode
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
-COMMANDS = ((), ("info",), ("convert",), ("evaluate",), ("completion",))
+COMMANDS = ((), ("info",), ("convert",), ("evaluate",), ("models",), ("get",), ("completion",))
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 every_user_page = pytest.mark.parametrize("page", [PAGES[0], *PAGES[3:]], ids=lambda page: str(page.relative_to(ROOT)))

@@ -40,7 +40,7 @@ def make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise _output_error(f"The folder {path} cannot be created", error) from error
+        raise output_error(f"The folder {path} cannot be created", error) from error
 
 
 @contextmanager
@@ -69,7 +69,7 @@ def replacing(path: Path, *, overwrite: bool, durable: bool = False) -> Generato
                 os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        raise _output_error(f"{path} cannot be written", error) from error
+        raise output_error(f"{path} cannot be written", error) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
@@ -84,7 +84,7 @@ def move(path: Path, target: Path) -> None:
     try:
         path.replace(target)
     except OSError as error:
-        raise _output_error(f"{target} cannot be written", error) from error
+        raise output_error(f"{target} cannot be written", error) from error
 
 
 def _create_hidden(path: Path) -> Path:
@@ -96,6 +96,7 @@ def _create_hidden(path: Path) -> Path:
             return hidden
 
 
-def _output_error(failure: str, error: OSError) -> OutputError:
+def output_error(failure: str, error: OSError) -> OutputError:
+    """Return the error to raise for a failed write. `failure` is the start of its message."""
     kind = DiskFullError if error.errno in (errno.ENOSPC, errno.EDQUOT) else OutputError
     return kind(f"{failure}: {error.strerror or error}.")

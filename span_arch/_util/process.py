@@ -109,16 +109,17 @@ def paused_collection() -> Generator[None]:
 
 
 @contextmanager
-def log_level(level: int, *names: str) -> Generator[None]:
+def log_level(level: int, *loggers: str | logging.Logger) -> Generator[None]:
     """Set the level of loggers of other libraries, which report progress as if it were news."""
-    before = {name: logging.getLogger(name).level for name in names}
+    found = [logging.getLogger(logger) if isinstance(logger, str) else logger for logger in loggers]
+    before = [logger.level for logger in found]
     try:
-        for name in names:
-            logging.getLogger(name).setLevel(level)
+        for logger in found:
+            logger.setLevel(level)
         yield
     finally:
-        for name, level_before in before.items():
-            logging.getLogger(name).setLevel(level_before)
+        for logger, level_before in zip(found, before, strict=True):
+            logger.setLevel(level_before)
 
 
 @contextmanager

@@ -8,13 +8,15 @@ from collections.abc import Callable, Sequence
 
 from .._util.process import interruptible
 from ..errors import SpanArchError
-from . import completion_command, convert_command, evaluate_command, info_command, upscale_command
+from . import completion_command, convert_command, evaluate_command, get_command, info_command, models_command, upscale_command
 from .exit_codes import ExitCode
 
 _COMMANDS: dict[str, Callable[[], argparse.ArgumentParser]] = {
     "info": info_command.build_parser,
     "evaluate": evaluate_command.build_parser,
     "convert": convert_command.build_parser,
+    "models": models_command.build_parser,
+    "get": get_command.build_parser,
     "completion": lambda: completion_command.build_parser(_parsers),
 }
 """The commands by name. Their modules import torch only when they run, so that help and mistakes are answered at once."""

