@@ -26,6 +26,9 @@ Groups = Mapping[str, Mapping[str, Tensor]]
 _BOOKKEEPING = frozenset({"n_averaged", "step", "initted", "num_batches_tracked", "total_ops", "total_params"})
 """Counters that tools store next to weights."""
 
+_MAX_NETWORKS = 64
+"""Networks of one dict that are looked at. A hostile file may hold thousands, each within the others."""
+
 _AVERAGES = frozenset({"ema", "swa", "average", "averaged"})
 _GENERATORS = frozenset({"g", "gen", "generator", "netg"})
 _DISCRIMINATORS = frozenset({"d", "dis", "disc", "discriminator", "netd", "critic"})
@@ -91,7 +94,7 @@ def _networks(groups: Groups) -> list[FoundNetwork]:
     for path, tensors in groups.items():
         fused = fused_keys(tensors)
         starts = sorted({start for architecture in FAMILY for start in prefixes(fused, architecture.keys)})
-        for start in starts:
+        for start in starts[:_MAX_NETWORKS]:
             name, state = f"{path}.{start}".strip("."), _members(tensors, start, starts)
             parents = (start[: match.end()] for match in re.finditer(r"^|\.", start))
             if not _of_an_optimiser(name) and detect(state) is not None:
@@ -105,7 +108,7 @@ def _of_an_optimiser(name: str) -> bool:
 
 def _members(tensors: Mapping[str, Tensor], start: str, starts: list[str]) -> dict[str, Tensor]:
     """Return the tensors under a prefix, without it, except counters and the tensors of networks with longer prefixes."""
-    inner = tuple(other for other in starts if len(other) > len(start) and other.startswith(start))
+    inner = tuple(other for other in starts[:_MAX_NETWORKS] if len(other) > len(start) and other.startswith(start))
     return {
         key[len(start) :]: tensor
         for key, tensor in tensors.items()

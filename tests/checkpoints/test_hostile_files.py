@@ -30,6 +30,7 @@ from safetensors.torch import load_file, save_file
 
 import span_arch
 from span_arch import errors
+from span_arch.archs import span
 from span_arch.archs.blocks import Conv3XC
 from span_arch.archs.espan import ESPAN
 from span_arch.archs.reparam import fuse
@@ -283,6 +284,7 @@ def cut(write: Write, share: float) -> Write:
     return written
 
 
+SPAN_KEYS = span.ARCHITECTURE.keys
 SPANPLUS = SPANPlus(feature_channels=4, blocks=(1,), upsampler="ps").state_dict()
 CORPUS: list[tuple[str, Write, type[errors.CheckpointError], str]] = [
     ("numbers for keys.pth", saved({1: torch.zeros(2)}), BROKEN, "the keys 1"),
@@ -323,6 +325,8 @@ CORPUS: list[tuple[str, Write, type[errors.CheckpointError], str]] = [
     ("long key.pth", saved({**state(), "x" * 3_000_000: torch.zeros(1)}), WEIGHTS, "xxx"),
     ("long number.pth", saved({**state(), "block_999999999999.c1_r.eval_conv.weight": torch.zeros(1, 1, 1, 1)}), WEIGHTS, "unexpected"),
     ("many.pth", saved({**state(), **dict.fromkeys(map(str, range(5000)), torch.zeros(1))}), WEIGHTS, "no network has more than"),
+    ("networks.pth", saved({"a." * i + key: torch.full((1, 1, 1, 1), i) for i in range(900) for key in SPAN_KEYS}), errors.CheckpointError,
+     "networks of equal standing"),
     ("no output.pth", saved({**SPANF(feature_channels=4, blocks=2).state_dict(), "conv_2.eval_conv.weight": torch.zeros(4, 4, 3, 3)}),
      WEIGHTS, r"\(4, 4, 3, 3\), expected"),
     ("no input.pth", saved({**SPANF3(feature_channels=4, blocks=1, scale=2, unshuffle=2).state_dict(),
