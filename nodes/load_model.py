@@ -48,6 +48,14 @@ class LoadSPANModel(io.ComfyNode):
                         tooltip="Mean of R, G and B, then the range, used when normalise is custom.",
                     )
                 ),
+                _host.advanced(
+                    io.Boolean.Input(
+                        "bounded",
+                        default=True,
+                        optional=True,
+                        tooltip="Keep text, dithering and noise from turning into garbage. Off runs SPAN networks as they were trained.",
+                    )
+                ),
             ],
             outputs=[
                 io.UpscaleModel.Output(
@@ -93,8 +101,9 @@ class LoadSPANModel(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, model_name: str, normalise: str = "auto", mean_and_range: str = "") -> io.NodeOutput:
+    def execute(cls, model_name: str, normalise: str = "auto", mean_and_range: str = "", bounded: bool = True) -> io.NodeOutput:
         if isinstance(problem := cls.validate_inputs(model_name), str):  # some hosts do not validate
             raise CheckpointNotFoundError(problem)
-        model = load(_host.model_path(model_name) or model_name, normalise=mean_and_range if normalise == "custom" else normalise)
+        chosen = mean_and_range if normalise == "custom" else normalise
+        model = load(_host.model_path(model_name) or model_name, normalise=chosen, bounded=bounded)
         return io.NodeOutput(_host.manage(model), ui=_host.show_text(model.warning, cls))

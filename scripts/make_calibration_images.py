@@ -3,8 +3,8 @@
 
 python scripts/make_calibration_images.py
 
-The images are drawn large and scaled down, as photographs and renderings are: text of ordinary and of tiny size, shapes in strong
-colours, and a cloudy texture. Their edges are sharp, but anti-aliased. Patterns of one pixel are what bounds exist for, and are not in them.
+The images are drawn large and scaled down, as renderings are: text of ordinary and of tiny size, shapes in strong colours, and a cloudy
+texture. Their edges are sharp, but anti-aliased. Patterns of one pixel, which bounds exist for, are not among them.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def shapes(seed: int) -> Image.Image:
             end = int(random.integers(0, size)), int(random.integers(0, size))
             draw.line([(x, y), end], fill=colour if random.random() < 0.5 else (0, 0, 0), width=int(random.integers(3, 8)))
         else:
-            corners = random.integers(-radius, radius + 1, (3, 2)) + (x, y)
+            corners = random.integers(-radius, radius + 1, (3, 2)) + np.array([x, y])
             draw.polygon([(int(column), int(row)) for column, row in corners], fill=colour)
     return _scaled_down(image, Image.Resampling.BICUBIC, blur=0.5)
 

@@ -9,7 +9,7 @@ on natural images.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 import torch
@@ -43,14 +43,15 @@ class Bound(nn.Module):
 
 def bounds_of(network: nn.Module) -> dict[str, Bound]:
     """Return the bounds of a network by their paths, in the order of its modules."""
-    return {path: module for path, module in network.named_modules() if isinstance(module, Bound)}
+    return {path: module for path, module in cast("Iterable[tuple[str, nn.Module]]", network.named_modules()) if isinstance(module, Bound)}
 
 
 def limits_of(network: nn.Module) -> Limits | None:
     """Return the limits of a network, None if it is not bounded."""
-    limits = {
-        path: (b.low.flatten(), b.high.flatten()) for path, b in bounds_of(network).items() if b.low is not None and b.high is not None
-    }
+    limits: dict[str, tuple[Tensor, Tensor]] = {}
+    for path, bound in bounds_of(network).items():
+        if bound.low is not None and bound.high is not None:
+            limits[path] = bound.low.flatten(), bound.high.flatten()
     return limits or None
 
 
@@ -62,10 +63,8 @@ def set_limits(network: nn.Module, limits: Limits | None) -> None:
     """
     bounds = bounds_of(network)
     if limits is not None and set(limits) != set(bounds):
-        raise WeightsError(
-            f"The activation limits are for {join_words(list(limits), 'and')}, but the network has {join_words(list(bounds), 'and')}. "
-            f"{DOWNLOAD_AGAIN}"
-        )
+        named = (join_words(list(paths), "and")[:300] or "nothing" for paths in (limits, bounds))
+        raise WeightsError("The activation limits are for {}, but the network has {}. {}".format(*named, DOWNLOAD_AGAIN))
     for path, bound in bounds.items():
         if limits is None:
             bound.low = bound.high = None
@@ -73,15 +72,15 @@ def set_limits(network: nn.Module, limits: Limits | None) -> None:
         low, high = limits[path]
         if low.shape != (bound.channels,) or high.shape != (bound.channels,) or not bool((low <= high).all()):
             raise WeightsError(
-                f"The activation limits of {path} have the shapes {tuple(low.shape)} and {tuple(high.shape)}, or cross each other. Expected "
-                f"{bound.channels} values each, the low ones below the high ones."
+                f"The activation limits of {path} have the shapes {tuple(low.shape)} and {tuple(high.shape)}, or a low one is above "
+                f"its high one. Expected {bound.channels} values each. {DOWNLOAD_AGAIN}"
             )
-        bound.low, bound.high = low.float().view(1, -1, 1, 1), high.float().view(1, -1, 1, 1)
+        bound.low, bound.high = (side.float().view(1, -1, 1, 1) for side in (low, high))
 
 
 def limits_text(limits: Limits) -> str:
     """Return limits as JSON, for the metadata of a file."""
-    return json.dumps({path: [cast("list[float]", side.tolist()) for side in sides] for path, sides in limits.items()})
+    return json.dumps({path: [[float(f"{float(value):.9g}") for value in side] for side in sides] for path, sides in limits.items()})
 
 
 def parse_limits(text: str) -> Limits:
@@ -90,11 +89,8 @@ def parse_limits(text: str) -> Limits:
     Raises:
         ValueError: the text is not valid.
     """
-    found: Any = json.loads(text)
     try:
-        return {
-            str(path): (torch.tensor(low, dtype=torch.float32), torch.tensor(high, dtype=torch.float32))
-            for path, (low, high) in found.items()
-        }
-    except (AttributeError, TypeError) as error:
+        found: Any = json.loads(text)
+        return {path: (torch.tensor(low).float(), torch.tensor(high).float()) for path, (low, high) in found.items()}
+    except (AttributeError, TypeError, RuntimeError, RecursionError) as error:
         raise ValueError(f"not limits by path: {error}") from error

@@ -27,14 +27,14 @@ class MergedSPAB(ParameterFreeAttention):
     """
 
     def __init__(self, channels: int) -> None:
-        super().__init__()
+        super().__init__(channels)
         self.c2_r = FusedConv3XC(channels, channels)
         self.c3_r = FusedConv3XC(channels, channels)
 
     def forward(self, x: Tensor, merged: Tensor) -> tuple[Tensor, Tensor]:
         middle = F.silu(merged, inplace=True)
         t = self.c3_r(F.silu(self.c2_r(middle), inplace=True))
-        return self.attend(t, x), middle
+        return self.bound(self.attend(t, x)), middle
 
 
 class DSCF(nn.Module):

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .bounds import Bound
 from .record import Architecture, count_blocks, scale_and_channels
 
 
@@ -54,11 +55,12 @@ class GuidedBlock(nn.Module):
         self.c2 = Conv(channels, channels, bias=bias)
         self.c3 = Conv(channels, channels, bias=bias)
         self.guidance_map_conv = nn.Conv2d(channels, channels, 1)
+        self.bound = Bound(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         t = F.relu(self.c1(x), inplace=True)
         t = self.c3(F.relu(self.c2(t), inplace=True))
-        return (x + t) * self.guidance_map_conv(t)
+        return self.bound((x + t) * self.guidance_map_conv(t))
 
 
 class SPANV2(nn.Module):

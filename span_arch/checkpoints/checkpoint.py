@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ..archs.bounds import Limits
 from ..archs.normalisation import Normalisation
 from .exported_graph import Graph
 
@@ -26,6 +27,8 @@ class Checkpoint:
     """The texts that the file states about itself."""
     normalisation: Normalisation | str | None = "unstated"
     """The normalisation that the file states, None if it states that there is none, or ``"unstated"``."""
+    limits: Limits | None = None
+    """The limits on activations that the file states, None if it does not."""
     graph: Graph | None = None
     """The graph, if the container has one."""
     precision: str = ""

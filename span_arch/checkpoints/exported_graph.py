@@ -10,13 +10,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from .._util.text import first_line
+from ..archs.bounds import Limits, bounds_of
 from ..archs.normalisation import Normalisation
 from ..errors import BrokenCheckpointError, CheckpointError
 
@@ -48,6 +50,17 @@ class Step:
     """The name of the step in the file."""
     settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Keyword arguments of the operation."""
+
+
+@dataclass(frozen=True)
+class Clamp:
+    """Steps that clamp a tensor."""
+
+    source: str
+    output: str
+    low: Tensor
+    """For each channel or for all, minus infinity for none."""
+    high: Tensor
 
 
 @dataclass(frozen=True)
@@ -99,6 +112,49 @@ class Graph:
             "and multiply by a range. Load a file of that family."
         )
 
+    @cached_property
+    def clamps(self) -> tuple[Clamp, ...]:
+        """The steps that clamp a tensor between constants, in the order of the graph."""
+        found: list[Clamp] = []
+        for step in self.steps:
+            clamp = self._clamp(step)
+            if clamp is not None and found and found[-1].output == clamp.source:  # a maximum and a minimum in a row
+                last = found.pop()
+                clamp = Clamp(last.source, clamp.output, torch.maximum(last.low, clamp.low), torch.minimum(last.high, clamp.high))
+            found += [] if clamp is None else [clamp]
+        return tuple(found)
+
+    def limits(self, network: nn.Module) -> Limits | None:
+        """Return the limits that the graph sets on the activations of a network with the same weights; None if it sets none.
+
+        Raises:
+            BrokenCheckpointError: there are limits for other channels.
+        """
+        bounds = bounds_of(network)
+        if len(self.clamps) < len(bounds):  # such as one that clamps the result
+            return None
+        try:
+            return {
+                path: (clamp.low.flatten().expand(bound.channels), clamp.high.flatten().expand(bound.channels))
+                for (path, bound), clamp in zip(bounds.items(), self.clamps, strict=False)
+            }
+        except RuntimeError as error:
+            raise BrokenCheckpointError(
+                f"The graph clamps activations to limits that do not fit their channels: {first_line(error)}. The file is damaged: get it "
+                "again from its source."
+            ) from error
+
+    def _clamp(self, step: Step) -> Clamp | None:
+        low, high = torch.tensor(-math.inf), torch.tensor(math.inf)
+        if step.operation == "clip":
+            return Clamp(step.inputs[0], step.output, torch.tensor(step.settings["low"]), torch.tensor(step.settings["high"]))
+        variables = [name for name in step.inputs if name not in self.constants]
+        if step.operation not in ("max", "min") or len(variables) != 1:
+            return None
+        constant = next((self.constants[name] for name in step.inputs if name in self.constants), None)
+        limit = torch.tensor(float(step.settings["scalar"])) if constant is None else constant.float()
+        return Clamp(variables[0], step.output, *((limit, high) if step.operation == "max" else (low, limit)))
+
     def check(self, network: Callable[[Tensor], Tensor], channels: int) -> None:
         """Compare the result of a network with that of the graph, on a random image with a number of channels.
 
@@ -107,6 +163,8 @@ class Graph:
         """
         image = torch.rand(1, channels, _SIDE, _SIDE, generator=torch.Generator().manual_seed(0))
         expected, found = self.run(image), network(image)
+        if self.clamps and self.clamps[-1].output == self.result:  # the result is clamped to 0..1 in any case
+            found = found.clamp(self.clamps[-1].low, self.clamps[-1].high)
         if expected.shape != found.shape or not agree(found, expected):
             raise BrokenCheckpointError(
                 "The graph gives another result than the network with the same weights. The file is damaged, or the graph was changed "
@@ -181,6 +239,10 @@ def _elementwise(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., 
     return apply
 
 
+def _clip(tensor: Tensor, *, low: float, high: float) -> Tensor:
+    return tensor.clamp(low, high)
+
+
 def _unary(function: Callable[..., Tensor]) -> Callable[[Tensor], Tensor]:
     return lambda tensor: function(tensor)  # a second input would be taken for an option, such as ``inplace``
 
@@ -197,6 +259,9 @@ OPERATIONS: dict[str, Callable[..., Tensor]] = {
     "mul": _elementwise(torch.mul),
     "div": _elementwise(torch.div),
     "reverse sub": _elementwise(torch.rsub),
+    "max": _elementwise(torch.maximum),
+    "min": _elementwise(torch.minimum),
+    "clip": _clip,
     "relu": _unary(F.relu),
     "silu": _unary(F.silu),
     "mish": _unary(F.mish),

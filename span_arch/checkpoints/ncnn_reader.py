@@ -177,7 +177,7 @@ def _state(layers: list[Layer], tensors: Mapping[str, Tensor]) -> dict[str, Tens
     }
 
 
-_KINDS = ("Input", "BinaryOp", "Concat", "Noop", "PixelShuffle", "Split", *UNARY)
+_KINDS = ("Input", "BinaryOp", "Clip", "Concat", "Noop", "PixelShuffle", "Split", *UNARY)
 """Kinds of layers without weights."""
 _ACTIVATIONS = {0: None, 1: "relu", 4: "sigmoid", 5: "mish"}
 """The activations that a convolution may include, by setting 9."""
@@ -227,6 +227,8 @@ def _operation(layer: Layer) -> tuple[str, dict[str, Any]]:
     """Return the operation of a layer without weights, and its settings."""
     if layer.kind == "BinaryOp":
         return BINARY[layer.number(0, 0)], {"scalar": layer.settings.get(2, 0.0)} if layer.number(1, 0) else {}
+    if layer.kind == "Clip":
+        return "clip", {"low": layer.settings.get(0, -math.inf), "high": layer.settings.get(1, math.inf)}
     if layer.kind == "Concat":
         if layer.number(0, 0) != 0:
             raise ValueError("an axis other than the channels")

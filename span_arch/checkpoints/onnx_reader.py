@@ -22,13 +22,13 @@ from ..archs.registry import detect
 from ..errors import BrokenCheckpointError, CheckpointError, SpanArchError, UnsafeCheckpointError
 from .checkpoint import Checkpoint
 from .exported_graph import MAX_STEPS, Graph, Step, attribute_path
-from .model_metadata import normalisation_in
+from .model_metadata import limits_in, normalisation_in
 
-_PATH = re.compile(r"\w+(\.\w+)+")
-"""Matches the names of initialisers that are attribute paths."""
+_PATH = re.compile(r"(?!.*\.bound\.(low|high)$)\w+(\.\w+)+")
+"""Matches the names of initialisers that are attribute paths of weights. Bounds are read from the graph."""
 
 _SHAPING = frozenset({
-    "Cast", "CastLike", "Ceil", "Clip", "ConstantOfShape", "Equal", "Expand", "Flatten", "Floor", "Gather", "GridSample", "Mod", "Neg",
+    "Cast", "CastLike", "Ceil", "ConstantOfShape", "Equal", "Expand", "Flatten", "Floor", "Gather", "GridSample", "Mod", "Neg",
     "Pad", "Range", "ReduceSum", "Reshape", "SequenceAt", "Shape", "Slice", "Split", "SplitToSequence", "Squeeze", "Transpose",
     "Unsqueeze", "Where",
 })  # fmt: skip
@@ -69,7 +69,7 @@ def read_onnx(path: Path) -> Checkpoint:
         raise _broken(path, error) from error
     if not nodes:
         raise _broken(path, ValueError("a graph without operations"))
-    return Checkpoint(path, "ONNX", state, metadata, normalisation_in(path, metadata), graph, precision)
+    return Checkpoint(path, "ONNX", state, metadata, normalisation_in(path, metadata), limits_in(path, metadata), graph, precision)
 
 
 def _broken(path: Path, error: Exception) -> BrokenCheckpointError:
@@ -162,12 +162,13 @@ def _steps(node: _Node, constants: Mapping[str, Tensor], path: Path) -> Iterator
     attributes = {attribute.name: _value(attribute) for attribute in node.attribute}
     try:
         operation, settings = _STEPS[node.op_type](attributes, constants, node)
-    except ValueError as error:
+    except (ValueError, KeyError, RuntimeError) as error:
         raise CheckpointError(
             f"{path} has an operation '{node.name}' ({node.op_type}) with settings that no network of the SPAN family has: {error}. The "
             "file is damaged or of another architecture."
         ) from error
-    yield Step(operation, tuple(name for name in node.input if name), node.output[0], node.name, settings)
+    inputs = node.input[:1] if operation == "clip" else node.input
+    yield Step(operation, tuple(name for name in inputs if name), node.output[0], node.name, settings)
 
 
 def _value(attribute: Any) -> Any:
@@ -213,6 +214,13 @@ def _shuffle(attributes: Mapping[str, Any], constants: Mapping[str, Tensor], nod
     return "pixel shuffle", {"upscale_factor": factor}
 
 
+def _clip(attributes: Mapping[str, Any], constants: Mapping[str, Tensor], node: _Node) -> _Settings:
+    sides = [*node.input[1:], "", ""][:2]  # constants since version 11, attributes before
+    values = [attributes.get(name) if not side else constants[side].item() for name, side in zip(("min", "max"), sides, strict=True)]
+    low, high = (default if value is None else float(value) for value, default in zip(values, (-math.inf, math.inf), strict=True))
+    return "clip", {"low": low, "high": high}
+
+
 def _simple(operation: str, **usual: float) -> Callable[[Mapping[str, Any], Mapping[str, Tensor], _Node], _Settings]:
     """Return a reader for an operation that has no attributes, or those of `usual`."""
 
@@ -227,11 +235,14 @@ def _simple(operation: str, **usual: float) -> Callable[[Mapping[str, Any], Mapp
 
 _STEPS: dict[str, Callable[[Mapping[str, Any], Mapping[str, Tensor], _Node], _Settings]] = {
     "Add": _simple("add"),
+    "Clip": _clip,
     "Concat": _concat,
     "Conv": _convolution,
     "DepthToSpace": _shuffle,
     "Div": _simple("div"),
     "Identity": _simple("identity"),
+    "Max": _simple("max"),
+    "Min": _simple("min"),
     "Mish": _simple("mish"),
     "Mul": _simple("mul"),
     "Relu": _simple("relu"),

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..errors import BrokenCheckpointError
 from .checkpoint import Checkpoint
-from .model_metadata import normalisation_in
+from .model_metadata import limits_in, normalisation_in
 
 _LONGEST_HEADER = 8 << 20
 """Bytes. A tensor needs about a hundred, and the largest networks have some thousand tensors."""
@@ -42,7 +42,7 @@ def read_safetensors(path: Path) -> Checkpoint:
             f"{path} ({path.stat().st_size:,} bytes) is not a valid safetensors file: {error}. The download was probably interrupted: "
             "download the file again."
         ) from error
-    return Checkpoint(path, "safetensors", state, metadata, normalisation_in(path, metadata))
+    return Checkpoint(path, "safetensors", state, metadata, normalisation_in(path, metadata), limits_in(path, metadata))
 
 
 def write_safetensors(path: Path, state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:

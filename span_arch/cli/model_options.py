@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def add_model(parser: argparse.ArgumentParser, name: str, **settings: Any) -> None:
-    """Add the argument or option `name` for the model, and ``--normalise``. `settings` go to `add_argument`."""
+    """Add the argument or option `name` for the model, ``--normalise`` and ``--unbounded``. `settings` go to `add_argument`."""
     default = f" (default: {settings['default']})" if "default" in settings else ""
     text = f"a file (.safetensors, .pth, .pt, .ckpt, .onnx or ncnn .param), or a built-in network: {join_words(builtin_names())}{default}"
     parser.add_argument(name, metavar="MODEL", help=text, **settings)
@@ -26,6 +26,11 @@ def add_model(parser: argparse.ArgumentParser, name: str, **settings: Any) -> No
         metavar="HOW",
         help="how the model normalises its input: auto (read from its file, or else measured on small test images), paper, "
         "imagenet, none, or a mean for R, G, B and a range, such as '0.485 0.456 0.406 1' (default: auto)",
+    )
+    parser.add_argument(
+        "--unbounded",
+        action="store_true",
+        help="run the network as it was trained, without bounds on its activations, for comparisons",
     )
 
 
@@ -54,4 +59,4 @@ def load_model(options: argparse.Namespace) -> Model:
     parse_normalisation(options.normalise)
     with paused_collection():
         from ..models.load import load
-    return load(options.model, normalise=options.normalise)
+    return load(options.model, normalise=options.normalise, bounded=not options.unbounded)

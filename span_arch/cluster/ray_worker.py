@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .._util.memory import best_device
 from .._util.process import set_torch_threads
+from ..archs.bounds import Limits
 from ..archs.normalisation import Normalisation
 from ..batch import Job, Outcome, upscale_jobs
 from ..batch.job import failed
@@ -28,17 +29,22 @@ class Weights:
 
     state: Mapping[str, Tensor]
     normalisation: Normalisation | None
+    limits: Limits | None
 
     @classmethod
     def of(cls, model: Model) -> Weights:
         """Return the weights of a model, on the CPU."""
         ours = adopt(model)
-        normalisation = ours.normalisation if isinstance(ours, FamilyModel) else None
-        return cls({key: tensor.cpu() for key, tensor in ours.model.state_dict().items()}, normalisation)
+        normalisation, limits = (ours.normalisation, ours.limits) if isinstance(ours, FamilyModel) else (None, None)
+        if limits is not None:
+            limits = {path: (low.cpu(), high.cpu()) for path, (low, high) in limits.items()}
+        return cls({key: tensor.cpu() for key, tensor in ours.model.state_dict().items()}, normalisation, limits)
 
     def build(self) -> Model:
         """Build the model, on the CPU."""
-        return load_other(self.state, "The model") or from_state_dict(self.state, normalise=self.normalisation)
+        return load_other(self.state, "The model") or from_state_dict(
+            self.state, normalise=self.normalisation, bounded=self.limits is not None, limits=self.limits
+        )
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,13 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from ..archs.blocks import ConvForm, FusedConv3XC
+from ..archs.bounds import Limits, limits_of, set_limits
 from ..archs.normalisation import Normalisation, Normalise, parse_normalisation
 from ..archs.record import Architecture
 from ..archs.registry import STATEMENTS, detect, require_architecture
 from ..archs.reparam import fuse
 from ..errors import OptionError, WeightsError
+from .calibration import calibrate
 from .check_weights import check_shapes, check_tensors
 from .normalisation_probe import Finding, Mean, find_normalisation
 
@@ -92,6 +94,23 @@ class FamilyModel(ImageModelDescriptor[nn.Module]):
         return getattr(self.model, "normalisation", None)
 
     @property
+    def limits(self) -> Limits | None:
+        """The limits on the activations of the network, None if it is not bounded."""
+        return limits_of(self.model)
+
+    def bound(self, limits: Limits | None) -> None:
+        """Bound the activations by limits, or with None, by limits measured on calibration images.
+
+        Raises:
+            WeightsError: the limits do not fit the network.
+        """
+        set_limits(self.model, None)
+        if limits is None and (limits := calibrate(self.model, self.input_channels)) is None:
+            name = self.source.name if self.source else "this network"
+            _log.warning("The values of %s overflow on ordinary images. It runs without bounds; its weights are probably untrained.", name)
+        set_limits(self.model, limits)
+
+    @property
     def warning(self) -> str:
         """A text that warns of colours that may be wrong; empty if the normalisation is not doubtful."""
         if not self.normalisation_doubtful:
@@ -120,6 +139,8 @@ def from_state_dict(
     normalise: Normalise = "auto",
     source: Source | None = None,
     normalisation_known: str = "set by the caller",
+    bounded: bool = True,
+    limits: Limits | None = None,
 ) -> FamilyModel:
     """Build the fused model of a state dict in either form: float32, on the CPU, in evaluation mode.
 
@@ -130,6 +151,8 @@ def from_state_dict(
             measurement fails.
         source: the model's `FamilyModel.source`.
         normalisation_known: the model's `FamilyModel.normalisation_known`, unless ``normalise`` is ``"auto"``.
+        bounded: bound the activations (see `archs.bounds`), so that no image makes the network explode.
+        limits: the bounds. None measures them (see `calibrate`), and logs a warning if the network's values overflow.
 
     Raises:
         UnknownArchitectureError: the state dict is not of the family.
@@ -165,6 +188,8 @@ def from_state_dict(
             _check_can_be_normalised(hyperparameters)
             found = find_normalisation(lambda: network(None), hyperparameters["scale"], mean)
         model = FamilyModel(network(found.normalisation), record, hyperparameters, source, found.known, found.doubtful)
+        if bounded:
+            model.bound(limits)
         if model.warning:
             _log.warning(model.warning)
         return model

@@ -10,7 +10,6 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -59,7 +58,7 @@ def calibration_images(channels: int = 3) -> Tensor:
 @cache
 def _colours() -> Tensor:
     with Image.open(_SHEET) as sheet:
-        pixels = torch.from_numpy(np.array(sheet)).float() / 255
+        pixels = torch.frombuffer(bytearray(sheet.tobytes()), dtype=torch.uint8).view(sheet.height, sheet.width, 3) / 255
     rows, columns = pixels.shape[0] // _SIDE, pixels.shape[1] // _SIDE
     return pixels.view(rows, _SIDE, columns, _SIDE, 3).permute(0, 2, 4, 1, 3).reshape(-1, 3, _SIDE, _SIDE)
 
@@ -71,4 +70,4 @@ def _widened(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
 
 def _rounded(values: Tensor) -> Tensor:
     """Round to four digits, which are short in a file and the same on every machine."""
-    return torch.tensor([float(f"{value:.4g}") for value in values.tolist()])
+    return torch.tensor([float(f"{float(value):.4g}") for value in values])

@@ -93,6 +93,7 @@ def describe(model: Model) -> ModelInfo:
         normalisation=str(ours.normalisation or "none"),
         normalisation_known=ours.normalisation_known,
         warning=ours.warning or UNKNOWN,
+        more={"activations": "not bounded" if ours.limits is None else "bounded"},
     )
     return _with_source(info, ours.source)
 

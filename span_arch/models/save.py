@@ -13,9 +13,10 @@ from torch import Tensor
 
 from .._util.files import replacing
 from .._util.text import join_words
+from ..archs.bounds import limits_text
 from ..archs.normalisation import PAPER, Normalisation
 from ..archs.reparam import unfuse
-from ..checkpoints.model_metadata import KEY, normalisation_text
+from ..checkpoints.model_metadata import KEY, LIMITS_KEY, normalisation_text
 from ..checkpoints.ncnn_writer import to_ncnn
 from ..checkpoints.onnx_writer import write_onnx
 from ..checkpoints.safetensors_file import write_safetensors
@@ -107,7 +108,8 @@ class _Export:
         """The model that the file should give, with weights rounded to the type of the file."""
         if self.dtype is None:
             return self.model
-        return from_state_dict(self._rounded(self.model.model.state_dict()), normalise=self.model.normalisation)
+        limits, state = self.model.limits, self._rounded(self.model.model.state_dict())
+        return from_state_dict(state, normalise=self.model.normalisation, bounded=limits is not None, limits=limits)
 
     @property
     def folded(self) -> bool:
@@ -189,12 +191,13 @@ def _save_other(
 def _origin(model: Model, metadata: Mapping[str, str] | None) -> Mapping[str, str]:
     if metadata is not None or (source := source_of(model)) is None:
         return metadata or {}
-    return {**source.metadata, "source_sha256": source.sha256}
+    return {key: text for key, text in source.metadata.items() if key != LIMITS_KEY} | {"source_sha256": source.sha256}
 
 
 def _facts(model: FamilyModel, form: Form) -> dict[str, str]:
-    normalisation = model.normalisation
+    normalisation, limits = model.normalisation, model.limits
     return {
+        **({} if limits is None else {LIMITS_KEY: limits_text(limits)}),
         "architecture": model.record.name,
         "scale": str(model.scale),
         KEY: normalisation_text(PAPER if form == "training" and normalisation is not None else normalisation),

@@ -32,7 +32,7 @@ _MAX_DIFFERENCE = 1e-4
 
 def verify_here(path: Path, model: FamilyModel, *, exact: bool) -> None:
     """Load a file with this library and compare."""
-    loaded = cast("FamilyModel", load(path))
+    loaded = cast("FamilyModel", load(path, bounded=model.limits is not None))
     _compare("this library", model, lambda image: _run(loaded, image), exact=exact)
 
 
