@@ -303,6 +303,7 @@ CORPUS: list[tuple[str, Write, type[errors.CheckpointError], str]] = [
     ("code in a program.pt", program(b"c__torch__.a\nM\n)\x81}" + text("a") + called(b"os.mkdir", text("it-ran")) + b"sb."), UNSAFE,
      r"os\.mkdir"),
     ("huge view.pt", program(view(b"(" + number(10**12) + b"t", b"(K\x01t")), BROKEN, "larger than its storage"),
+    ("long view.pt", program(view(b"(K\x05t", b"(K\x01t")), BROKEN, "larger than its storage"),
     ("negative view.pt", program(view(b"(" + number(-4) + b"t", b"(K\x01t")), BROKEN, "without a storage or a shape"),
     ("other numbers.pt", program(view(b"(K\x04t", b"(K\x01t", "DoubleStorage")), BROKEN, "16 bytes for 4 numbers"),
     ("no storage.pt", program(view(b"(K\x04t", b"(K\x01t", key="../0")), BROKEN, "cannot be read"),

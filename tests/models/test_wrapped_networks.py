@@ -94,6 +94,7 @@ LAYOUTS: dict[str, Callable[[State], object]] = {
     "generator": lambda s: {**prefixed("generator.", s), **prefixed("discriminator.", discriminator())},
     "a GAN of two networks of the family": lambda s: {"net_d": other(), "net_g": s},
     "a GAN with an average": lambda s: {"net_g": other(), "net_d": other(), "net_g_ema": s},
+    "a GAN whose discriminator has an average": lambda s: {"net_d_ema": other(), "weights": s},
     "thop": counted,
     "thop in DataParallel": lambda s: prefixed("module.", counted(s)),
     "a mean": lambda s: {**s, "mean": torch.tensor([0.4488, 0.4371, 0.4040]).view(1, 3, 1, 1)},
