@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from ..span_arch import builtin_names, load
+from ..span_arch import FamilyModel, builtin_names, load
 from ..span_arch.archs.normalisation import IMAGENET, NAMED
 from ..span_arch.checkpoints.model_metadata import normalisation_text
 from ..span_arch.errors import CheckpointNotFoundError
@@ -106,4 +106,4 @@ class LoadSPANModel(io.ComfyNode):
             raise CheckpointNotFoundError(problem)
         chosen = mean_and_range if normalise == "custom" else normalise
         model = load(_host.model_path(model_name) or model_name, normalise=chosen, bounded=bounded)
-        return io.NodeOutput(_host.manage(model), ui=_host.show_text(model.warning, cls))
+        return io.NodeOutput(_host.manage(model), ui=_host.show_text(model.warning if isinstance(model, FamilyModel) else "", cls))

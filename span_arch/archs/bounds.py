@@ -38,7 +38,9 @@ class Bound(nn.Module):
         self.register_buffer("high", None, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x if self.low is None or self.high is None else torch.clamp(x, self.low, self.high)
+        if self.low is None or self.high is None:
+            return x
+        return torch.minimum(torch.maximum(x, self.low), self.high)  # torch.clamp is no operation of ONNX and ncnn for each channel
 
 
 def bounds_of(network: nn.Module) -> dict[str, Bound]:

@@ -149,11 +149,11 @@ class Graph:
         if step.operation == "clip":
             return Clamp(step.inputs[0], step.output, torch.tensor(step.settings["low"]), torch.tensor(step.settings["high"]))
         variables = [name for name in step.inputs if name not in self.constants]
-        if step.operation not in ("max", "min") or len(variables) != 1:
+        if step.operation not in ("maximum", "minimum") or len(variables) != 1:
             return None
         constant = next((self.constants[name] for name in step.inputs if name in self.constants), None)
         limit = torch.tensor(float(step.settings["scalar"])) if constant is None else constant.float()
-        return Clamp(variables[0], step.output, *((limit, high) if step.operation == "max" else (low, limit)))
+        return Clamp(variables[0], step.output, *((limit, high) if step.operation == "maximum" else (low, limit)))
 
     def check(self, network: Callable[[Tensor], Tensor], channels: int) -> None:
         """Compare the result of a network with that of the graph, on a random image with a number of channels.
@@ -259,8 +259,8 @@ OPERATIONS: dict[str, Callable[..., Tensor]] = {
     "mul": _elementwise(torch.mul),
     "div": _elementwise(torch.div),
     "reverse sub": _elementwise(torch.rsub),
-    "max": _elementwise(torch.maximum),
-    "min": _elementwise(torch.minimum),
+    "maximum": _elementwise(torch.maximum),
+    "minimum": _elementwise(torch.minimum),
     "clip": _clip,
     "relu": _unary(F.relu),
     "silu": _unary(F.silu),

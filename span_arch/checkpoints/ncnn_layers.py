@@ -16,7 +16,7 @@ FLOAT16_FLAG = 0x01306B47
 CONVOLUTIONS = ("Convolution", "ConvolutionDepthWise")
 UNARY = {"Mish": "mish", "ReLU": "relu", "Sigmoid": "sigmoid", "Swish": "silu", "TanH": "tanh"}
 """Operations of one value, by kind of layer."""
-BINARY = {0: "add", 1: "sub", 2: "mul", 3: "div", 4: "max", 5: "min", 7: "reverse sub"}
+BINARY = {0: "add", 1: "sub", 2: "mul", 3: "div", 4: "maximum", 5: "minimum", 7: "reverse sub"}
 """Operations of two values, or of a value and a number, by setting 0 of a ``BinaryOp``."""
 
 _WHOLE = (*CONVOLUTIONS, "MemoryData", "PixelShuffle", "Concat")

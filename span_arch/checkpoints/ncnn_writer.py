@@ -62,18 +62,9 @@ class _Writer:
             for argument in operation.arguments if isinstance(operation, Pointwise) else ():
                 if isinstance(argument, Constant) and all(layer.name != f"/{argument.path}" for layer in layers):
                     layers.append(self._constant(argument))
-            layers += self._layers(operation, inputs, output)
+            layers.append(self._layer(operation, inputs, output))
             blobs.append(output)
         return layers
-
-    def _layers(self, operation: Operation, inputs: list[str], output: str) -> list[Layer]:
-        if not (isinstance(operation, Pointwise) and operation.function == "clamp" and len(operation.arguments) == 3):
-            return [self._layer(operation, inputs, output)]
-        value, low, high = operation.arguments  # ncnn clips to numbers only, not to limits for each channel
-        between = f"{_blob(operation.name)}_above"
-        above = replace(operation, name=f"{operation.name}.above", function="max", arguments=(value, low))
-        below = replace(operation, function="min", arguments=(value, high))
-        return [self._layer(above, inputs, between), self._layer(below, [between], output)]
 
     def _layer(self, operation: Operation, inputs: list[str], output: str) -> Layer:
         name = f"/{operation.name.replace('.', '/')}"

@@ -57,10 +57,11 @@ def calibration_images(channels: int = 3) -> Tensor:
 
 @cache
 def _colours() -> Tensor:
-    with Image.open(_SHEET) as sheet:
-        pixels = torch.frombuffer(bytearray(sheet.tobytes()), dtype=torch.uint8).view(sheet.height, sheet.width, 3) / 255
-    rows, columns = pixels.shape[0] // _SIDE, pixels.shape[1] // _SIDE
-    return pixels.view(rows, _SIDE, columns, _SIDE, 3).permute(0, 2, 4, 1, 3).reshape(-1, 3, _SIDE, _SIDE)
+    sheet: Image.Image = Image.open(_SHEET)
+    with sheet:
+        columns, rows = (side // _SIDE for side in sheet.size)
+        levels = torch.frombuffer(bytearray(sheet.tobytes()), dtype=torch.uint8)
+    return levels.view(rows, _SIDE, columns, _SIDE, 3).permute(0, 2, 4, 1, 3).reshape(-1, 3, _SIDE, _SIDE) / 255
 
 
 def _widened(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,6 +6,7 @@ Each check raises a `VerificationError` if the program cannot load the file or i
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from spandrel import MAIN_REGISTRY, ImageModelDescriptor, ModelLoader
 from torch import Tensor
 
 from .._util.extras import require_extra
+from ..archs.bounds import set_limits
 from ..checkpoints.onnx_writer import PACKAGES
 from ..errors import VerificationError
 from .build import FamilyModel
@@ -46,13 +48,15 @@ def verify_weights(path: Path, state: Mapping[str, Tensor]) -> None:
 
 
 def verify_in_spandrel(path: Path, model: FamilyModel, *, exact: bool) -> None:
-    """Load a file with spandrel's own SPAN and compare. Do nothing for networks that spandrel alone cannot load."""
+    """Load a file with spandrel's own SPAN, which has no bounds, and compare. Do nothing for networks that spandrel alone cannot load."""
     h = model.hyperparameters
     if model.record.name != "SPAN" or h["blocks"] != 6 or h["cat_channels"] != h["feature_channels"]:
         return
     state = ModelLoader().load_state_dict_from_file(path)
     loaded = cast("ImageModelDescriptor[Any]", MAIN_REGISTRY["SPAN"].architecture.load(state))
-    _compare("spandrel", model, lambda image: loaded.model.eval()(image), exact=exact)
+    raw = copy.deepcopy(model.model)
+    set_limits(raw, None)
+    _compare("spandrel", FamilyModel(raw, model.record, h), lambda image: loaded.model.eval()(image), exact=exact)
 
 
 def verify_in_onnxruntime(path: Path, model: FamilyModel, *, exact: bool) -> None:

@@ -20,7 +20,7 @@ def _prelu(x: Tensor, weight: Tensor, *, out: Tensor) -> Tensor:
 
 
 POINTWISE: dict[str, Callable[..., Tensor]] = {
-    **{name: getattr(torch, name) for name in ("add", "sub", "mul", "div", "neg", "sigmoid", "tanh", "clamp")},
+    **{name: getattr(torch, name) for name in ("add", "sub", "mul", "div", "neg", "sigmoid", "tanh", "clamp", "maximum", "minimum")},
     **{
         name: getattr(torch.ops.aten, name).out
         for name in ("silu", "mish", "gelu", "leaky_relu", "elu", "hardtanh", "hardswish", "hardsigmoid", "softplus")

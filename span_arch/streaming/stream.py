@@ -70,10 +70,9 @@ class Stream:
                 empty=torch.empty((1, value.channels, 0, columns), dtype=dtype, device=device),
             )
             self._steps.append(step)
-        bounds = [step for step in self._steps if step.bounded]
-        self._last_bound = bounds[-1] if bounds else None
-        if self._last_bound is not None:
-            self._last_bound.watched = True
+        self._last_bound = [step for step in self._steps if step.bounds][-2:]  # a maximum and a minimum
+        for step in self._last_bound:
+            step.watched = True
         for number, value in enumerate(plan.values):
             if value.last_reader != number:
                 self._steps[value.last_reader].released.append(self._steps[number])
@@ -84,7 +83,7 @@ class Stream:
 
         It is measured in every fourth row.
         """
-        return 0.0 if self._last_bound is None else self._last_bound.saturation
+        return sum(step.saturation for step in self._last_bound)
 
     def __call__(self, image: Tensor) -> Iterator[Tensor]:
         """Run an image.
@@ -144,18 +143,19 @@ class _Step:
     stop: int = 0
     """The end of the rows of the strip within the image; it equals `start` if there are none."""
     watched: bool = False
-    """True to measure the saturation."""
+    """True to measure the saturation, for a side of a bound."""
     saturation: float = 0.0
-    """The share of values at a limit in the strip, for a bound that is watched."""
+    """The share of the strip's values that are at the limit."""
 
     def __post_init__(self) -> None:
         self.operation: Any = self.value.operation
         self.kept, self.lag = self.value.kept, self.value.lag
 
     @property
-    def bounded(self) -> bool:
-        """True for a clamp to limits that are part of the network (see `archs.bounds`)."""
-        return isinstance(self.operation, Pointwise) and self.operation.function == "clamp" and isinstance(self.operands[-1], Tensor)
+    def bounds(self) -> bool:
+        """True for one side of a clamp to limits that are part of the network (see `archs.bounds`)."""
+        function = self.operation.function if isinstance(self.operation, Pointwise) else ""
+        return function in ("maximum", "minimum") and isinstance(self.operands[-1], Tensor)
 
     def run(self, index: int, image: Tensor) -> None:
         """Compute the rows of a strip."""
@@ -169,8 +169,7 @@ class _Step:
             elif result is not target:
                 target.copy_(result)
             if self.watched:
-                rows, (_, low, high) = result[:, :, ::4], self.operands
-                self.saturation = float(((rows == low) | (rows == high)).mean(dtype=torch.float32))
+                self.saturation = float((result[:, :, ::4] == self.operands[-1]).mean(dtype=torch.float32))
         if self.store is not None:
             assert self.tensor is not None
             self.store.copy_(self.tensor[:, :, -self.kept :])
