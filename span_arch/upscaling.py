@@ -139,7 +139,8 @@ def _end(prepared: PreparedUpscale, context: Context, frames: int, started: floa
     prepared.meter.report()
     report = prepared.report(frames, time.perf_counter() - started)
     if text := str(report.recovered):
-        _log.warning(text)
+        unusual = report.recovered.out_of_memory or report.recovered.not_finite  # saturation is neither a failure nor rare
+        _log.log(logging.WARNING if unusual else logging.INFO, text)
     if context.report is not None:
         context.report(report)
 

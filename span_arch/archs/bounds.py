@@ -65,7 +65,7 @@ def set_limits(network: nn.Module, limits: Limits | None) -> None:
     """
     bounds = bounds_of(network)
     if limits is not None and set(limits) != set(bounds):
-        named = (join_words(list(paths), "and")[:300] or "nothing" for paths in (limits, bounds))
+        named = (join_words(list(paths), "and")[:300] if paths else "nothing" for paths in (limits, bounds))
         raise WeightsError("The activation limits are for {}, but the network has {}. {}".format(*named, DOWNLOAD_AGAIN))
     for path, bound in bounds.items():
         if limits is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from .._util.files import check_output
@@ -46,4 +47,8 @@ def _run(options: argparse.Namespace) -> int:
     dtype = getattr(torch, options.dtype) if options.dtype else None
     save(model, options.output, form=options.form, dtype=dtype, overwrite=options.overwrite)
     print(f"{options.output}: {model.architecture.name} x{model.scale}, {options.form} form, checked against the model")
+    if options.form == "training" and not options.unbounded:
+        print(
+            "Other programs run this form without bounds on activations: patterns of one pixel may turn into noise there.", file=sys.stderr
+        )
     return 0

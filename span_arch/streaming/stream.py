@@ -79,9 +79,9 @@ class Stream:
 
     @property
     def saturation(self) -> float:
-        """The share of values at a limit, after the network's last bound, in the current strip. 0 for networks without bounds.
+        """The share of values at a limit after the network's last bound, in the row of the current strip where it is largest.
 
-        It is measured in every fourth row.
+        It is measured in every fourth row, and 0 for networks without bounds.
         """
         return sum(step.saturation for step in self._last_bound)
 
@@ -145,7 +145,7 @@ class _Step:
     watched: bool = False
     """True to measure the saturation, for a side of a bound."""
     saturation: float = 0.0
-    """The share of the strip's values that are at the limit."""
+    """The share of values at the limit, in the row where it is largest."""
 
     def __post_init__(self) -> None:
         self.operation: Any = self.value.operation
@@ -169,7 +169,7 @@ class _Step:
             elif result is not target:
                 target.copy_(result)
             if self.watched:
-                self.saturation = float((result[:, :, ::4] == self.operands[-1]).mean(dtype=torch.float32))
+                self.saturation = float((result[:, :, ::4] == self.operands[-1]).mean((1, 3), dtype=torch.float32).max())
         if self.store is not None:
             assert self.tensor is not None
             self.store.copy_(self.tensor[:, :, -self.kept :])

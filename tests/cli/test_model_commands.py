@@ -43,6 +43,7 @@ def test_info_describes_a_model(capsys: pytest.CaptureFixture[str]) -> None:
         "receptive field": "19x19 pixels",
         "normalisation": "none (stated in the file)",
         "precision": "float32",
+        "activations": "bounded",
         "container": "safetensors",
         "form in the file": "training",
     }

@@ -27,7 +27,7 @@ def test_every_fact_is_known_for_a_loaded_file(tmp_path: Path) -> None:
     assert info.parameters == sum(weights.numel() for weights in model.model.parameters())
     assert info.receptive_field == 51
     assert (info.normalisation, info.precision, info.sha256) == ("none", "float16", model.source.sha256)
-    assert info.more == {"container": "safetensors", "form in the file": "training"}
+    assert info.more == {"activations": "bounded", "container": "safetensors", "form in the file": "training"}
     lines = str(info).splitlines()
     assert lines[:2] == ["architecture:     SPANPlus", "scale:            x3"]
     assert "receptive field:  51x51 pixels" in lines

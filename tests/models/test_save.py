@@ -104,7 +104,7 @@ def psnr(found: torch.Tensor, expected: torch.Tensor) -> float:
 
 @pytest.mark.parametrize("name", ["spanx2_ch48", "spanx4_ch52", "4xSPANkendata", "ClearReality4x", "2xHFA2kSPAN_27k"])
 def test_spandrel_loads_the_training_form(name: str, data: Path, ncnn_folder: Path, tmp_path: Path) -> None:
-    model = span_arch.load(name if name in span_arch.builtin_names() else ncnn_folder / "models" / f"{name}.param")
+    model = span_arch.load(name if name in span_arch.builtin_names() else ncnn_folder / "models" / f"{name}.param", bounded=False)
     image = read_image(data)
     for suffix in (".safetensors", ".pth"):
         save(model, tmp_path / f"a{suffix}", form="training")
@@ -223,12 +223,12 @@ def test_custom_normalisations_survive_saving(tmp_path: Path) -> None:
         assert span_arch.load(tmp_path / f"a{suffix}").normalisation == custom
 
 
-def test_the_largest_network_loads_within_a_third_of_a_second(tmp_path: Path) -> None:
-    save(span_arch.load("spanx4_ch52"), tmp_path / "a.pth", form="training")  # 10 MB of branches, and a normalisation to measure
+def test_the_largest_network_loads_within_seven_tenths_of_a_second(tmp_path: Path) -> None:
+    save(span_arch.load("spanx4_ch52"), tmp_path / "a.pth", form="training")  # 10 MB of branches, a normalisation and limits to measure
 
     def seconds() -> float:
         start = time.thread_time()  # the time that others take on a busy machine does not count
         span_arch.load(tmp_path / "a.pth")
         return time.thread_time() - start
 
-    assert min(seconds() for _ in range(5)) < 0.3
+    assert min(seconds() for _ in range(5)) < 0.7

@@ -96,7 +96,7 @@ def test_the_manifest_holds_data_and_no_sentences(tmp_path: Path) -> None:
         upscale_video_resumably(small_model(), source, tmp_path / "b.mp4", context=Context(progress=listen), segment_frames=6)
     finished = json.loads(texts[0])["finished"]["0"]
     assert finished["video"]["notes"] == [{"kind": "fewer bits", "values": [["source", 12], ["result", 10]]}]
-    assert finished["report"]["recovered"] == {"out_of_memory": 0, "not_finite": 0}
+    assert finished["report"]["recovered"] == {"out_of_memory": 0, "not_finite": 0, "saturated": 0}
     assert ". " not in texts[0]
     again, video_again = upscale_video_resumably(small_model(), source, tmp_path / "b.mp4")
     assert video_again == video
