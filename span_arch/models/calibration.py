@@ -19,7 +19,7 @@ from ..archs.bounds import Bound, Limits, bounds_of
 _SHEET = Path(__file__).with_name("calibration.png")
 _SIDE = 48
 """Side of a calibration image: a multiple of every factor that a network may unshuffle by."""
-_WIDENING = 1.5
+_WIDENING = 2.0
 """Widths of limits, as a multiple of the measured ranges."""
 
 

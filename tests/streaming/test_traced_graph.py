@@ -38,6 +38,8 @@ CALLS: dict[str, Callable[[Custom, Tensor], Tensor]] = {
     "sigmoid": lambda self, x: torch.sigmoid(x),
     "tanh": lambda self, x: x.tanh(),
     "clamp": lambda self, x: x.clamp(-0.5, max=0.5),
+    "maximum": lambda self, x: torch.maximum(x, x.tanh()),
+    "minimum": lambda self, x: torch.minimum(x, 0.1 * x),
     "relu": lambda self, x: F.relu(x),
     "silu": lambda self, x: F.silu(x),
     "mish": lambda self, x: F.mish(x),
@@ -50,7 +52,7 @@ CALLS: dict[str, Callable[[Custom, Tensor], Tensor]] = {
     "softplus": lambda self, x: F.softplus(x, beta=2),
     "prelu": lambda self, x: F.prelu(x, self.prelu.weight),
 }
-WRITTEN_BY_NCNN = {"add", "sub", "mul", "div", "sigmoid", "tanh", "relu", "silu", "mish"}
+WRITTEN_BY_NCNN = {"add", "sub", "maximum", "minimum", "mul", "div", "sigmoid", "tanh", "relu", "silu", "mish"}
 
 
 def check_consumers(network: nn.Module, function: str, radius: int, folder: Path) -> None:
