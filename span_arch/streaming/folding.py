@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from .operations import Concatenation, Constant, Convolution, Image, Kernel, Operation, Padding, Pointwise, SamePixels, Unsupported
+from .operations import Concatenation, Constant, Convolution, Image, Kernel, Operation, Padding, Pointwise, Ref, SamePixels, Unsupported
 from .traced_graph import TracedGraph, needed
 
 
@@ -15,6 +15,7 @@ def streamed_operations(graph: TracedGraph, channels: int) -> list[Operation]:
     """Return the operations that stream a network for images of a number of channels.
 
     A 1x1 convolution of a concatenation becomes a sum of convolutions. A convolution and a 1x1 after it become one where that saves work.
+    A maximum and a minimum become a clamp.
 
     Raises:
         Unsupported: the network contains an operation that cannot be streamed.
@@ -33,7 +34,8 @@ def streamed_operations(graph: TracedGraph, channels: int) -> list[Operation]:
             counts = [*read, *(math.prod(constant.shape) for constant in constants)]
             if any(count not in (1, size) for count in counts) or not all(constant.uniform for constant in constants):
                 raise Unsupported(f"{operation.name} joins values of different channels, or a constant that varies by pixel")
-    return needed(_folded(operations, sizes))
+    operations = needed(_folded(operations, sizes))
+    return needed([_clamped(operations, operation) for operation in operations])
 
 
 def channels_of(operations: Sequence[Operation]) -> list[int]:
@@ -74,6 +76,19 @@ def _folded(operations: list[Operation], sizes: list[int]) -> list[Operation]:
                 made.append(Convolution(operation.name, tuple(reads), tuple(kernels)))
         number[old] = len(made) - 1
     return made
+
+
+def _clamped(operations: list[Operation], operation: Operation) -> Operation:
+    """Return an operation, or if it is a minimum that ends a bound (see `archs.bounds`), the clamp that does both."""
+    before = operations[operation.reads[0]] if operation.reads else None
+    match before, operation:
+        case (
+            Pointwise(function="maximum", arguments=(Ref(), Constant() as low)),
+            Pointwise(function="minimum", arguments=(Ref(), Constant() as high)),
+        ):
+            return Pointwise(operation.name, before.reads, "clamp", (Ref(0), low, high))
+        case _:
+            return operation
 
 
 def _parts(operations: list[Operation], sizes: list[int], read: int, kernel: Kernel) -> list[tuple[int, Kernel]]:

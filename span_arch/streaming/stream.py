@@ -70,9 +70,10 @@ class Stream:
                 empty=torch.empty((1, value.channels, 0, columns), dtype=dtype, device=device),
             )
             self._steps.append(step)
-        self._last_bound = [step for step in self._steps if step.bounds][-2:]  # a maximum and a minimum
-        for step in self._last_bound:
-            step.watched = True
+        bounds = [step for step in self._steps if step.bounds]
+        self._last_bound = bounds[-1] if bounds else None
+        if self._last_bound is not None:
+            self._last_bound.watched = True
         for number, value in enumerate(plan.values):
             if value.last_reader != number:
                 self._steps[value.last_reader].released.append(self._steps[number])
@@ -81,9 +82,9 @@ class Stream:
     def saturation(self) -> float:
         """The share of values at a limit after the network's last bound, in the row of the current strip where it is largest.
 
-        It is measured in every fourth row, and 0 for networks without bounds.
+        It is measured in every 16th row, and 0 for networks without bounds.
         """
-        return sum(step.saturation for step in self._last_bound)
+        return 0.0 if self._last_bound is None else self._last_bound.saturation
 
     def __call__(self, image: Tensor) -> Iterator[Tensor]:
         """Run an image.
@@ -143,9 +144,9 @@ class _Step:
     stop: int = 0
     """The end of the rows of the strip within the image; it equals `start` if there are none."""
     watched: bool = False
-    """True to measure the saturation, for a side of a bound."""
+    """True to measure the saturation of a bound."""
     saturation: float = 0.0
-    """The share of values at the limit, in the row where it is largest."""
+    """The share of values at a limit, in the row where it is largest."""
 
     def __post_init__(self) -> None:
         self.operation: Any = self.value.operation
@@ -153,9 +154,8 @@ class _Step:
 
     @property
     def bounds(self) -> bool:
-        """True for one side of a clamp to limits that are part of the network (see `archs.bounds`)."""
-        function = self.operation.function if isinstance(self.operation, Pointwise) else ""
-        return function in ("maximum", "minimum") and isinstance(self.operands[-1], Tensor)
+        """True for a clamp to limits that are part of the network (see `archs.bounds`)."""
+        return isinstance(self.operation, Pointwise) and self.operation.function == "clamp" and isinstance(self.operands[-1], Tensor)
 
     def run(self, index: int, image: Tensor) -> None:
         """Compute the rows of a strip."""
@@ -169,7 +169,8 @@ class _Step:
             elif result is not target:
                 target.copy_(result)
             if self.watched:
-                self.saturation = float((result[:, :, ::4] == self.operands[-1]).mean((1, 3), dtype=torch.float32).max())
+                rows, (_, low, high) = result[:, :, ::16], self.operands
+                self.saturation = float(((rows == low) | (rows == high)).mean((1, 3), dtype=torch.float32).max())
         if self.store is not None:
             assert self.tensor is not None
             self.store.copy_(self.tensor[:, :, -self.kept :])
