@@ -74,6 +74,10 @@ class ParameterFreeAttention(nn.Module):
         super().__init__()
         self.bound = Bound(channels)
 
+    def attended(self, t: Tensor, x: Tensor) -> Tensor:
+        """Return the output of the block, for its convolved features and its input."""
+        return self.bound(self.attend(t, x))
+
 
 class SPAB(ParameterFreeAttention):
     """Swift parameter-free attention block (arXiv 2311.12770, section 3.1).
@@ -94,4 +98,4 @@ class SPAB(ParameterFreeAttention):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         middle = self.activation(self.c1_r(x), inplace=True)
         t = self.c3_r(self.activation(self.c2_r(middle), inplace=True))
-        return self.bound(self.attend(t, x)), middle
+        return self.attended(t, x), middle

@@ -25,7 +25,7 @@ Limits = Mapping[str, tuple[Tensor, Tensor]]
 class Bound(nn.Module):
     """Clamp each channel to its limits: (B, c, H, W) -> (B, c, H, W). Without limits, pass the values on.
 
-    The limits, (1, c, 1, 1), are no part of the state dict: other programs refuse keys that they do not know.
+    The limits, (1, c, 1, 1), are not in the state dict, because other programs refuse keys that they do not know.
     """
 
     low: Tensor | None
@@ -40,7 +40,7 @@ class Bound(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.low is None or self.high is None:
             return x
-        return torch.minimum(torch.maximum(x, self.low), self.high)  # torch.clamp is no operation of ONNX and ncnn for each channel
+        return torch.minimum(torch.maximum(x, self.low), self.high)  # ONNX and ncnn only clamp to single numbers
 
 
 def bounds_of(network: nn.Module) -> dict[str, Bound]:

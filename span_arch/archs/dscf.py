@@ -34,7 +34,7 @@ class MergedSPAB(ParameterFreeAttention):
     def forward(self, x: Tensor, merged: Tensor) -> tuple[Tensor, Tensor]:
         middle = F.silu(merged, inplace=True)
         t = self.c3_r(F.silu(self.c2_r(middle), inplace=True))
-        return self.bound(self.attend(t, x)), middle
+        return self.attended(t, x), middle
 
 
 class DSCF(nn.Module):

@@ -27,7 +27,7 @@ class ShortSPAB(ParameterFreeAttention):
 
     def forward(self, x: Tensor) -> Tensor:
         t = self.c2_r(F.silu(self.c1_r(x), inplace=True))
-        return self.bound(self.attend(t, x))
+        return self.attended(t, x)
 
 
 class ESPAN(nn.Module):

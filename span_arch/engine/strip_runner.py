@@ -184,7 +184,7 @@ class StripRunner:
             # A sum is finite only if all of its terms are. It takes one pass over memory and makes no tensor of truth values.
             if not rows.sum(dtype=torch.float32).isfinite():
                 raise NotFinite
-            if prepared is not self._exact and stream.saturation > _MOST_SATURATED:
+            if stream.saturation > _MOST_SATURATED:
                 raise Saturated
             piece.paste(rows, done, row * piece.scale, columns)
             done += rows.shape[2]

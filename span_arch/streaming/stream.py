@@ -72,8 +72,8 @@ class Stream:
             self._steps.append(step)
         bounds = [step for step in self._steps if step.bounds]
         self._last_bound = bounds[-1] if bounds else None
-        if self._last_bound is not None:
-            self._last_bound.watched = True
+        if self._last_bound is not None:  # float32 is what a saturated strip would be computed in
+            self._last_bound.watched = wide is not torch.float32 or any(value.narrow for value in plan.values)
         for number, value in enumerate(plan.values):
             if value.last_reader != number:
                 self._steps[value.last_reader].released.append(self._steps[number])
@@ -82,7 +82,7 @@ class Stream:
     def saturation(self) -> float:
         """The share of values at a limit after the network's last bound, in the row of the current strip where it is largest.
 
-        It is measured at every fifth pixel of every fourth row, and 0 for networks without bounds.
+        It is measured at every fifth pixel of every fourth row. It is 0 for networks without bounds, and in float32 throughout.
         """
         return 0.0 if self._last_bound is None else self._last_bound.saturation
 
